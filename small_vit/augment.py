@@ -1,0 +1,133 @@
+"""Augmentation on the device."""
+
+import math
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="small_vit")
+class RandomAffine(keras.layers.Layer):
+    """Flips, rotates, zooms and shifts each image by its own draw, in one bilinear resampling.
+
+    It does in one matrix and one gather what `RandomFlip("horizontal")`, `RandomRotation`,
+    `RandomZoom` and `RandomTranslation` do in this order, with their fill (`"reflect"`), and unlike
+    them it compiles with XLA: one of those inside a model turns XLA off for the whole step.
+
+    Args:
+        flip: Whether to mirror left to right with probability 1/2.
+        rotation: Largest rotation either way, in turns.
+        zoom: Largest zoom: the seen part of the image is 1 - zoom to 1 + zoom times as high, and
+            as wide by a draw of its own.
+        translation: Largest shift either way, as a fraction of the side, down and right drawn apart.
+        seed: Seed of the draws.
+
+    Call arguments:
+        images: `(batch, height, width, channels)`.
+        training: Whether to augment; without it images pass through.
+
+    Returns:
+        Images of the same shape.
+    """
+
+    def __init__(self, flip=True, rotation=0.02, zoom=0.2, translation=0.0, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.flip = flip
+        self.rotation = rotation
+        self.zoom = zoom
+        self.translation = translation
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images, training=False):
+        """Return `images`, augmented in training."""
+        if not training:
+            return images
+        return warp(images, self._draw_matrices(ops.shape(images)[0], images.shape[1:3]))
+
+    def compute_output_shape(self, input_shape):
+        """Return the shape of the images."""
+        return input_shape
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "flip": self.flip,
+            "rotation": self.rotation,
+            "zoom": self.zoom,
+            "translation": self.translation,
+            "seed": self.seed,
+        }
+
+    def _draw_matrices(self, batch, image_size):
+        height, width = image_size
+        unit = keras.random.uniform((6, batch), -1.0, 1.0, dtype="float32", seed=self.seed_generator)
+        mirror = ops.where(unit[0] < 0, -1.0, 1.0) if self.flip else ops.ones_like(unit[0])
+        angle = unit[1] * (self.rotation * 2 * math.pi)
+        zoom_y, zoom_x = 1.0 + unit[2] * self.zoom, 1.0 + unit[3] * self.zoom
+        down, right = unit[4] * self.translation * height, unit[5] * self.translation * width
+        return affine_matrices(mirror, angle, zoom_y, zoom_x, down, right)
+
+
+def affine_matrices(mirror, angle, zoom_y, zoom_x, down, right):
+    """Return the maps from an output pixel to the input pixel it shows, about the image's centre.
+
+    Args:
+        mirror: `(batch,)`, -1 to flip left to right, else 1.
+        angle: `(batch,)`, radians.
+        zoom_y, zoom_x: `(batch,)`, above 1 to zoom out.
+        down, right: `(batch,)`, pixels.
+
+    Returns:
+        `(batch, 2, 3)`, rows y and x, columns y, x and constant: flip, then rotation, then zoom,
+        then shift of the image, thus read in the reverse order from the output.
+    """
+    cos, sin = ops.cos(angle), ops.sin(angle)
+    y_from_y, y_from_x = cos * zoom_y, sin * zoom_x
+    x_from_y, x_from_x = -mirror * sin * zoom_y, mirror * cos * zoom_x
+    y_constant = -(y_from_y * down + y_from_x * right)
+    x_constant = -(x_from_y * down + x_from_x * right)
+    rows = [[y_from_y, y_from_x, y_constant], [x_from_y, x_from_x, x_constant]]
+    return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def warp(images, matrices):
+    """Resample `images` bilinearly where `matrices` say, reflecting at the borders.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        matrices: `(batch, 2, 3)` as made by `affine_matrices`.
+
+    Returns:
+        `(batch, height, width, channels)`.
+    """
+    height, width, channels = images.shape[1:]
+    y = ops.reshape(ops.arange(height, dtype="float32") - (height - 1) / 2, (1, height, 1))
+    x = ops.reshape(ops.arange(width, dtype="float32") - (width - 1) / 2, (1, 1, width))
+    m = ops.expand_dims(ops.expand_dims(matrices, -1), -1)  # (batch, 2, 3, 1, 1)
+    source_y = m[:, 0, 0] * y + m[:, 0, 1] * x + m[:, 0, 2] + (height - 1) / 2
+    source_x = m[:, 1, 0] * y + m[:, 1, 1] * x + m[:, 1, 2] + (width - 1) / 2  # (batch, h, w)
+    top, left = ops.floor(source_y), ops.floor(source_x)
+    below, beside = source_y - top, source_x - left
+
+    pixels = ops.reshape(images, (-1, channels))
+    first = ops.reshape(ops.arange(ops.shape(images)[0]) * (height * width), (-1, 1, 1))
+    first = ops.cast(first, "int32")
+
+    def tap(row, column, weight):
+        index = first + _reflect(row, height) * width + _reflect(column, width)
+        return ops.take(pixels, index, axis=0) * ops.cast(weight, images.dtype)[..., None]
+
+    return (
+        tap(top, left, (1 - below) * (1 - beside))
+        + tap(top, left + 1, (1 - below) * beside)
+        + tap(top + 1, left, below * (1 - beside))
+        + tap(top + 1, left + 1, below * beside)
+    )
+
+
+def _reflect(position, length):
+    """Fold positions beyond the border back: (c b a | a b c | c b a)."""
+    position = ops.mod(ops.cast(position, "int32"), 2 * length)
+    return ops.minimum(position, 2 * length - 1 - position)

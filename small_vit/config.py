@@ -1,0 +1,298 @@
+"""What an experiment is: plain frozen dataclasses, JSON in and out, checked when they are made.
+
+This is the one place where a setting, its default and its explanation live: the command line, the
+recipes and the run directories are all made from these classes. The defaults are the Keras
+example's (`vit_small_ds`), so `ModelConfig()` is its SPT+LSA model. Nothing here imports Keras.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from small_vit.errors import InputError
+
+Size = int | tuple[int, int]
+
+
+def as_pair(size: Size) -> tuple[int, int]:
+    """Return `size` as `(height, width)`; an int stands for both.
+
+    Raises:
+        InputError: if `size` is not a positive int or a pair of them.
+    """
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+        raise InputError(
+            f"A size is a positive int or a (height, width) of two. Received: {size!r}."
+        )
+    return pair
+
+
+class _Checked:
+    """Gives a dataclass checks that read off its annotations, and a copy with changes."""
+
+    def __post_init__(self):
+        for name, hint in get_type_hints(type(self)).items():
+            choices = get_args(hint) if get_origin(hint) is Literal else None
+            if choices and getattr(self, name) not in choices:
+                raise InputError(f"{name} is one of {choices}. Received: {getattr(self, name)!r}.")
+
+    def _require(self, holds: bool, name: str, rule: str) -> None:
+        if not holds:
+            raise InputError(f"{name} must be {rule}. Received: {getattr(self, name)!r}.")
+
+    def replace(self, **changes):
+        """Return a copy with `changes` applied, checked like a new one."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class ModelConfig(_Checked):
+    """The Vision Transformer: tokens, blocks, head."""
+
+    image_size: Size = 72
+    """Side of the square the images are resized to inside the model, or (height, width)."""
+    patch_size: Size = 6
+    """Side of a patch in pixels, or (height, width)."""
+    stride: Size | None = None
+    """Step from one patch to the next; smaller than the patch makes patches overlap. Default: the
+    patch size."""
+    shifts: Literal["none", "diagonal", "cardinal", "all"] = "diagonal"
+    """SPT: the directions of the shifted copies seen by each patch."""
+    shift_ratio: float = 0.5
+    """SPT: length of the shift in patch sizes."""
+    patch_norm: bool = True
+    """SPT: LayerNorm of the flattened patch before its projection."""
+    position_embedding: Literal["none", "learned", "sincos1d", "sincos2d"] = "learned"
+    """What tells the tokens where they are."""
+    embedding_initializer: Literal["uniform", "standard_normal"] = "uniform"
+    """Start of learned positions and class token: U(-0.05, 0.05) as in Keras, N(0, 1) as in the
+    paper."""
+    projection_dim: int = 64
+    """Width of a token."""
+    num_layers: int = 8
+    """Number of transformer blocks."""
+    num_heads: int = 4
+    """Attention heads in a block."""
+    key_dim: int = 64
+    """Width of one head."""
+    qkv_bias: bool = True
+    """Whether query, key and value projections have a bias."""
+    temperature: Literal["none", "layer", "head"] = "layer"
+    """LSA: the learned softmax temperature: none (fixed at sqrt(key_dim)), one a layer, one a
+    head."""
+    temperature_form: Literal["divisor", "multiplier"] = "divisor"
+    """LSA: scores are divided by a variable that starts at sqrt(key_dim) (the Keras example) or
+    multiplied by one that starts at 1/sqrt(key_dim) (the paper's code)."""
+    diagonal_mask: bool = True
+    """LSA: whether a token is kept from attending to itself."""
+    attention_dropout: float = 0.1
+    """Dropout of the attention probabilities."""
+    mlp_ratio: float = 2.0
+    """Hidden width of a block's MLP in token widths."""
+    mlp_output_activation: bool = True
+    """Whether GELU follows the second Dense of the MLP too, as in the Keras example."""
+    dropout: float = 0.1
+    """Dropout after each Dense of the MLP."""
+    stochastic_depth: float = 0.0
+    """Probability to skip a residual branch for an example, the same at every depth."""
+    norm_epsilon: float = 1e-6
+    """Epsilon of the LayerNorms."""
+    pooling: Literal["flatten", "class_token", "mean"] = "flatten"
+    """How the tokens become one vector."""
+    head_units: tuple[int, ...] = (2048, 1024)
+    """Hidden layers between that vector and the logits."""
+    head_dropout: float = 0.5
+    """Dropout before the head and after each of its hidden layers."""
+    kernel_initializer: Literal["glorot_uniform", "glorot_normal"] = "glorot_uniform"
+    """Start of all kernels."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("projection_dim", "num_heads", "key_dim"):
+            self._require(getattr(self, name) >= 1, name, "at least 1")
+        self._require(self.num_layers >= 0, "num_layers", "at least 0")
+        self._require(self.mlp_ratio * self.projection_dim >= 1, "mlp_ratio", "large enough")
+        self._require(self.shift_ratio >= 0, "shift_ratio", "at least 0")
+        self._require(all(units >= 1 for units in self.head_units), "head_units", "positive ints")
+        for name in ("attention_dropout", "dropout", "stochastic_depth", "head_dropout"):
+            self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
+        image, patch = as_pair(self.image_size), as_pair(self.patch_size)
+        self._require(
+            patch[0] <= image[0] and patch[1] <= image[1],
+            "patch_size",
+            f"no larger than image_size={self.image_size}",
+        )
+        if self.stride is not None:
+            as_pair(self.stride)
+        if self.position_embedding == "sincos2d":
+            self._require(
+                self.projection_dim % 4 == 0,
+                "projection_dim",
+                "divisible by 4 for position_embedding='sincos2d'",
+            )
+
+    @property
+    def arm(self) -> str:
+        """The parts of the paper that are on: "vanilla", "spt", "lsa", "spt+lsa", …"""
+        spt = ["spt"] if self.shifts != "none" else []
+        lsa = ["temperature"] * (self.temperature != "none") + ["mask"] * self.diagonal_mask
+        parts = spt + (["lsa"] if len(lsa) == 2 else lsa)
+        return "+".join(parts) or "vanilla"
+
+    def vanilla(self) -> "ModelConfig":
+        """Return the same model without the paper's parts: no shifts, no patch norm, no LSA."""
+        return self.replace(
+            shifts="none", patch_norm=False, temperature="none", diagonal_mask=False
+        )
+
+
+@dataclass(frozen=True)
+class AugmentConfig(_Checked):
+    """Random changes to the training images, drawn anew for every image."""
+
+    flip: bool = True
+    """Mirror left to right with probability 1/2."""
+    rotation: float = 0.02
+    """Largest rotation either way, in turns (0.02 is 7.2 degrees)."""
+    zoom: float = 0.2
+    """Largest zoom in or out, height and width drawn apart (0.2 is ±20 %)."""
+    translation: float = 0.0
+    """Largest shift either way, as a fraction of the side (0.125 is 4 of 32 pixels)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("rotation", "translation"):
+            self._require(getattr(self, name) >= 0, name, "at least 0")
+        self._require(0 <= self.zoom < 1, "zoom", "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class DataConfig(_Checked):
+    """Which images, and which of them are held out."""
+
+    dataset: str = "cifar100"
+    """cifar100, cifar100-coarse, cifar10, fashion_mnist, or digits (embedded, no download)."""
+    data_dir: str | None = None
+    """Folder that holds the published files (cifar-100-python/ or its .tar.gz). Default: Keras's
+    download cache."""
+    train_examples: int | None = None
+    """Train on this many images only, the same number of each class. Default: all."""
+    validation_fraction: float = 0.1
+    """Part of the training images held out for validation."""
+    validation_split: Literal["last", "stratified"] = "last"
+    """Hold out the last images as they lie (the Keras example), or the same part of each class."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._require(0 < self.validation_fraction < 1, "validation_fraction", "between 0 and 1")
+        if self.train_examples is not None:
+            self._require(self.train_examples >= 1, "train_examples", "at least 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig(_Checked):
+    """How the weights are found."""
+
+    epochs: int = 50
+    """Passes over the training images."""
+    batch_size: int = 256
+    """Images a step, over all devices together."""
+    learning_rate: float = 1e-3
+    """The (largest) learning rate."""
+    schedule: Literal["constant", "warmup_cosine"] = "constant"
+    """Constant, or a linear warm-up to the learning rate and a cosine down to zero."""
+    warmup_fraction: float = 0.1
+    """Part of all steps spent warming up (warmup_cosine only)."""
+    weight_decay: float = 1e-4
+    """AdamW's weight decay, under the decay rule below."""
+    decay_rule: Literal["decoupled", "scaled"] = "decoupled"
+    """What a step takes off each weight: weight_decay (tensorflow-addons) or
+    learning rate x weight_decay (Keras, PyTorch)."""
+    decay_exclude: tuple[Literal["bias", "norm", "temperature", "position"], ...] = ()
+    """Kinds of variables that do not decay. Default: everything decays, as in both references."""
+    label_smoothing: float = 0.0
+    """Part of the target spread over all classes."""
+    seed: int = 0
+    """Draws the weights, the held-out images, the order of the batches, dropout, augmentation."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type of the arithmetic; weights stay float32."""
+    strategy: Literal["auto", "cpu", "gpu", "multi-gpu", "tpu"] = "auto"
+    """Where to train: auto takes the TPU, else all GPUs, else the CPU."""
+    deterministic: bool = False
+    """Ask the backend for bitwise reproducible operations (slower)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("epochs", "batch_size"):
+            self._require(getattr(self, name) >= 1, name, "at least 1")
+        self._require(self.learning_rate > 0, "learning_rate", "above 0")
+        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        self._require(self.seed >= 0, "seed", "at least 0")
+        for name in ("warmup_fraction", "label_smoothing"):
+            self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
+        kinds = ("bias", "norm", "temperature", "position")
+        self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """Everything that decides the numbers of one training run."""
+
+    recipe: str = "custom"
+    """Name of the recipe this started from."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def replace(self, **changes: Any) -> "ExperimentConfig":
+        """Return a copy in which each section named has the changes given for it.
+
+        Args:
+            **changes: `recipe="name"`, or a section and a dict of its new values:
+                `train={"epochs": 10}`.
+        """
+        sections = {
+            name: getattr(self, name).replace(**change) if isinstance(change, dict) else change
+            for name, change in changes.items()
+        }
+        return dataclasses.replace(self, **sections)
+
+    def to_dict(self) -> dict:
+        """Return nested plain values, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "ExperimentConfig":
+        """Make the config that `to_dict` (and JSON) wrote."""
+        sections = {
+            "model": ModelConfig,
+            "augment": AugmentConfig,
+            "data": DataConfig,
+            "train": TrainConfig,
+        }
+        read = {
+            name: section(**{key: _tuples(value) for key, value in values[name].items()})
+            for name, section in sections.items()
+        }
+        return cls(recipe=values["recipe"], **read)
+
+    def differences(self, other: "ExperimentConfig") -> list[str]:
+        """List the fields in which two configs differ, as "train.epochs: 50 -> 10"."""
+        mine, theirs = self._flat(), other._flat()
+        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+
+    def _flat(self) -> dict:
+        flat = {}
+        for name, section in self.to_dict().items():
+            if isinstance(section, dict):
+                flat |= {f"{name}.{key}": value for key, value in section.items()}
+            else:
+                flat[name] = section
+        return flat
+
+
+def _tuples(value):
+    """JSON has lists where the dataclasses have tuples."""
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,124 @@
+"""The Vision Transformer classifier."""
+
+import keras
+
+from small_vit.config import ModelConfig, as_pair
+from small_vit.layers import PatchEncoder, ShiftedPatchTokenization, TransformerBlock
+
+_EMBEDDING_INITIALIZERS = {
+    "uniform": lambda: keras.initializers.RandomUniform(),
+    "standard_normal": lambda: keras.initializers.RandomNormal(stddev=1.0),
+}
+
+
+def create_vit_classifier(
+    config=None,
+    *,
+    vanilla=False,
+    input_shape=(32, 32, 3),
+    num_classes=100,
+    normalization=None,
+    augmentation=None,
+    **fields,
+):
+    """Build a Vision Transformer that takes raw images and returns logits.
+
+    Normalisation, resizing and augmentation (in training only) are layers of the model, so a saved
+    model takes images as the dataset has them. With no arguments it is the SPT+LSA model of the
+    Keras example `vit_small_ds`; weights and their order are the example's too, beside the
+    temperatures.
+
+    Args:
+        config: A `ModelConfig`. Default: `ModelConfig()`.
+        vanilla: Whether to leave out SPT and LSA (`ModelConfig.vanilla`).
+        input_shape: (height, width, channels) of the raw images.
+        num_classes: Number of logits.
+        normalization: Layer applied to the raw images. Default: a `keras.layers.Normalization`,
+            which is the identity until `model.get_layer("normalization").adapt(images)`.
+        augmentation: Layer applied after resizing, in training. Default: none.
+        **fields: Fields of `ModelConfig` to change: `patch_size=4, pooling="mean"`, …
+
+    Returns:
+        A functional `keras.Model` from `(batch, height, width, channels)`, uint8 or float, to
+        float32 logits `(batch, num_classes)`.
+
+    Raises:
+        InputError: if a field is out of range or does not go with the others.
+        TypeError: if a keyword is not a field of `ModelConfig`.
+    """
+    config = (config or ModelConfig()).replace(**fields)
+    if vanilla:
+        config = config.vanilla()
+
+    images = keras.Input(input_shape, name="images")
+    x = (normalization or keras.layers.Normalization(name="normalization"))(images)
+    if as_pair(config.image_size) != tuple(input_shape[:2]):
+        x = keras.layers.Resizing(*as_pair(config.image_size), name="resizing")(x)
+    if augmentation is not None:
+        x = augmentation(x)
+    x = _tokens(x, config)
+    for index in range(config.num_layers):
+        x = _block(config, name=f"block_{index}")(x)
+    logits = _head(x, config, num_classes)
+    return keras.Model(images, logits, name="small_vit")
+
+
+def _tokens(images, config):
+    """(batch, height, width, channels) -> (batch, tokens, projection_dim)."""
+    tokens, patches = ShiftedPatchTokenization(
+        image_size=config.image_size,
+        patch_size=config.patch_size,
+        projection_dim=config.projection_dim,
+        shifts=config.shifts,
+        shift_ratio=config.shift_ratio,
+        patch_norm=config.patch_norm,
+        stride=config.stride,
+        norm_epsilon=config.norm_epsilon,
+        kernel_initializer=config.kernel_initializer,
+        name="tokenization",
+    )(images)
+    return PatchEncoder(
+        num_patches=patches.shape[1:3],
+        projection_dim=config.projection_dim,
+        position_embedding=config.position_embedding,
+        class_token=config.pooling == "class_token",
+        embedding_initializer=_EMBEDDING_INITIALIZERS[config.embedding_initializer](),
+        name="encoder",
+    )(tokens)
+
+
+def _block(config, name):
+    return TransformerBlock(
+        num_heads=config.num_heads,
+        key_dim=config.key_dim,
+        mlp_units=int(config.mlp_ratio * config.projection_dim),
+        temperature=config.temperature,
+        temperature_form=config.temperature_form,
+        diagonal_mask=config.diagonal_mask,
+        qkv_bias=config.qkv_bias,
+        attention_dropout=config.attention_dropout,
+        dropout=config.dropout,
+        mlp_output_activation=config.mlp_output_activation,
+        stochastic_depth=config.stochastic_depth,
+        norm_epsilon=config.norm_epsilon,
+        kernel_initializer=config.kernel_initializer,
+        name=name,
+    )
+
+
+def _head(tokens, config, num_classes):
+    """(batch, tokens, projection_dim) -> (batch, num_classes)."""
+    x = keras.layers.LayerNormalization(epsilon=config.norm_epsilon, name="norm")(tokens)
+    if config.pooling == "flatten":
+        x = keras.layers.Flatten(name="pooling")(x)
+    elif config.pooling == "mean":
+        x = keras.layers.GlobalAveragePooling1D(name="pooling")(x)
+    else:
+        x = x[:, 0]
+    x = keras.layers.Dropout(config.head_dropout, name="head_dropout")(x)
+    dense = {"kernel_initializer": config.kernel_initializer}
+    for index, units in enumerate(config.head_units):
+        x = keras.layers.Dense(units, activation="gelu", name=f"head_{index}", **dense)(x)
+        x = keras.layers.Dropout(config.head_dropout, name=f"head_{index}_dropout")(x)
+    # Logits stay float32 under mixed precision: the loss needs their range.
+    return keras.layers.Dense(num_classes, dtype="float32", name="logits", **dense)(x)

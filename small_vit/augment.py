@@ -19,7 +19,8 @@ class RandomAffine(keras.layers.Layer):
         rotation: Largest rotation either way, in turns.
         zoom: Largest zoom: the seen part of the image is 1 - zoom to 1 + zoom times as high, and
             as wide by a draw of its own.
-        translation: Largest shift either way, as a fraction of the side, down and right drawn apart.
+        translation: Largest shift either way, as a fraction of the side, drawn apart down and
+            right.
         seed: Seed of the draws.
 
     Call arguments:
@@ -62,7 +63,9 @@ class RandomAffine(keras.layers.Layer):
 
     def _draw_matrices(self, batch, image_size):
         height, width = image_size
-        unit = keras.random.uniform((6, batch), -1.0, 1.0, dtype="float32", seed=self.seed_generator)
+        unit = keras.random.uniform(
+            (6, batch), -1.0, 1.0, dtype="float32", seed=self.seed_generator
+        )
         mirror = ops.where(unit[0] < 0, -1.0, 1.0) if self.flip else ops.ones_like(unit[0])
         angle = unit[1] * (self.rotation * 2 * math.pi)
         zoom_y, zoom_x = 1.0 + unit[2] * self.zoom, 1.0 + unit[3] * self.zoom

@@ -108,7 +108,7 @@ class PatchEncoder(keras.layers.Layer):
         if self.position_embedding == "sincos1d":
             positions = _sincos(np.arange(self._count), self.projection_dim)
         else:
-            rows, columns = self._grid()
+            _, columns = self._grid()
             row, column = np.divmod(np.arange(self._count), columns)
             half = self.projection_dim // 2
             positions = np.concatenate([_sincos(row, half), _sincos(column, half)], axis=-1)

@@ -1,0 +1,22 @@
+"""Train a ViT with or without SPT and LSA on a small dataset; `--help` shows how."""
+
+import argparse
+import os
+import sys
+
+
+def choose_backend(arguments):
+    """Set KERAS_BACKEND from --backend: Keras reads it once, when small_vit imports it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--backend")
+    backend = parser.parse_known_args(arguments)[0].backend
+    if backend in ("tensorflow", "jax", "torch"):  # another one is the real parser's to refuse
+        os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+if __name__ == "__main__":
+    choose_backend(sys.argv[1:])
+    from small_vit.cli import main
+
+    sys.exit(main())

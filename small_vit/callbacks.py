@@ -1,0 +1,138 @@
+"""What happens at the end of an epoch: validation, the run's files, progress, and a stop at NaN."""
+
+import math
+import time
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from small_vit.evaluation import basic_metrics, predict_logits
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is no longer a finite number; the last checkpoint is from before."""
+
+
+class StopAtNonFiniteLoss(keras.callbacks.Callback):
+    """Raises `TrainingDiverged` after the first batch whose loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Check the loss."""
+        if not math.isfinite(logs["loss"]):
+            raise TrainingDiverged(
+                f"The loss became {float(logs['loss'])} in step {batch + 1} of an epoch. Lower the "
+                "learning rate, or use --precision bfloat16 or float32 if it is float16."
+            )
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds `val_loss`, `val_accuracy` and `val_top5_accuracy` to an epoch's logs.
+
+    Args:
+        split: Images and labels held out.
+        batch_size: Images a batch.
+    """
+
+    def __init__(self, split, batch_size):
+        super().__init__()
+        self.split = split
+        self.batch_size = batch_size
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Evaluate the model as it is."""
+        logits = predict_logits(self.model, self.split.images, self.batch_size)
+        metrics = basic_metrics(logits, self.split.labels)
+        logs.update({f"val_{name}": value for name, value in metrics.items()})
+
+
+class RunFiles(keras.callbacks.Callback):
+    """Writes the history and a checkpoint at the end of each epoch.
+
+    Args:
+        directory: The `RunDirectory`.
+        history: Epochs so far, a list of dicts; grows by one an epoch.
+    """
+
+    def __init__(self, directory, history):
+        super().__init__()
+        self.directory = directory
+        self.history = history
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Write the epoch."""
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["seconds"] = round(time.perf_counter() - self.started, 3)
+        self.history.append(row)
+        # The checkpoint carries the history, so a kill between the two loses nothing.
+        self.directory.save_checkpoint(self.model, self.history)
+        self.directory.write_history(self.history)
+
+
+class ShowProgress(keras.callbacks.Callback):
+    """Shows the whole run: a bar with the time left on a terminal, else one line an epoch.
+
+    Args:
+        title: What is being trained.
+        epochs: Epochs in all.
+        initial_epoch: Epochs done before.
+        steps_per_epoch: Steps of an epoch.
+    """
+
+    def __init__(self, title, epochs, initial_epoch, steps_per_epoch):
+        super().__init__()
+        self.title = title
+        self.epochs = epochs
+        self.initial_epoch = initial_epoch
+        self.steps_per_epoch = steps_per_epoch
+        self.console = Console(soft_wrap=True)
+
+    def on_train_begin(self, logs=None):
+        """Start the clock and the bar."""
+        self.started = time.perf_counter()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps, left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+            transient=True,
+        )
+        self.task = self.bar.add_task(
+            self.title,
+            total=self.epochs * self.steps_per_epoch,
+            completed=self.initial_epoch * self.steps_per_epoch,
+        )
+        self.bar.start()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Advance the bar."""
+        self.bar.advance(self.task)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Print the epoch's line."""
+        done = epoch + 1 - self.initial_epoch
+        left = (time.perf_counter() - self.started) / done * (self.epochs - epoch - 1)
+        self.console.print(
+            f"{self.title}  epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  "
+            f"accuracy {logs['accuracy']:.4f}  val_loss {logs['val_loss']:.4f}  "
+            f"val_accuracy {logs['val_accuracy']:.4f}  left {_clock(left)}",
+            highlight=False,
+        )
+
+    def on_train_end(self, logs=None):
+        """Take the bar away."""
+        self.bar.stop()
+
+
+def _clock(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

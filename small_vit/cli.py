@@ -1,0 +1,169 @@
+"""The command line of `run_cifar100.py`."""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from small_vit.callbacks import TrainingDiverged
+from small_vit.comparison import compare, comparison_table
+from small_vit.config import (
+    AugmentConfig,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    TrainConfig,
+)
+from small_vit.errors import InputError, exit_on_input_error
+from small_vit.recipes import RECIPES
+from small_vit.runs import RunDirectory
+from small_vit.training import run_experiment
+
+DESCRIPTION = """Train Vision Transformers from scratch on a small dataset, with and without Shifted
+Patch Tokenization (SPT) and Locality Self-Attention (LSA).
+
+Typical use:
+  python run_cifar100.py --recipe digits --compare         the whole comparison, in minutes, offline
+  python run_cifar100.py --vanilla --data-dir DIR          the Keras example's vanilla ViT
+  python run_cifar100.py --data-dir DIR                    its SPT+LSA ViT
+  python run_cifar100.py --compare --seeds 5               both, 5 seeds each, with intervals
+  python run_cifar100.py --shifts cardinal --temperature head    any part, switched on its own
+  python run_cifar100.py --resume runs/NAME                go on where a run was stopped
+
+The defaults shown are those of the recipe (--recipe NAME --help shows another's)."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What the command line says."""
+
+    recipe: Literal[tuple(RECIPES)] = "keras-example"
+    """Where every setting below starts from; small_vit/recipes.py describes each."""
+    vanilla: bool = False
+    """Train the plain ViT: without SPT (no shifts, no patch norm) and without LSA."""
+    compare: bool = False
+    """Train both arms, vanilla and SPT+LSA, on the same seeds, and print the table."""
+    seeds: int = 3
+    """With --compare: number of seeds, counted from --seed."""
+    out: Path | None = None
+    """Folder for the run. Default: a new one under runs/."""
+    resume: Path | None = None
+    """Go on with the run or comparison in this folder, to the same end."""
+    backend: Literal["tensorflow", "jax", "torch"] | None = None
+    """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
+    tensorboard: bool = False
+    """Write TensorBoard's curves into the run's folder."""
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+
+
+def main(arguments=None):
+    """Run the command line.
+
+    Args:
+        arguments: List of strings. Default: `sys.argv[1:]`.
+
+    Returns:
+        Exit code: 0, 1 if training diverged, 130 if it was interrupted. Bad input exits with 2.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with exit_on_input_error():
+        options, config = parse(arguments)
+        directory = options.resume or options.out or _new_directory(options, config)
+        try:
+            if options.compare:
+                _run_comparison(options, config, directory)
+            else:
+                _run_one(options, config, directory)
+        except KeyboardInterrupt:
+            print(f"\nInterrupted. Go on with: {_resume_command(options, directory)}")
+            return 130
+        except TrainingDiverged as error:
+            print(f"error: {error}", file=sys.stderr)
+            print(f"The last good checkpoint is in {directory}.", file=sys.stderr)
+            return 1
+    return 0
+
+
+def parse(arguments):
+    """Read the command line in two passes: the starting point, then the changes to it.
+
+    Args:
+        arguments: List of strings.
+
+    Returns:
+        `(CommandLine, ExperimentConfig)`.
+
+    Raises:
+        InputError: if a value is out of range, or `--resume` names no run.
+    """
+    start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    start.add_argument("--recipe", choices=RECIPES, default="keras-example")
+    start.add_argument("--resume", type=Path)
+    known, _ = start.parse_known_args(arguments)
+    if known.resume is None:
+        base, plan = RECIPES[known.recipe](), {}
+    else:
+        base, plan = _begun(known.resume)
+    options = tyro.cli(
+        CommandLine,
+        args=arguments,
+        prog="run_cifar100.py",
+        description=DESCRIPTION,
+        default=CommandLine(
+            recipe=base.recipe,
+            data=base.data,
+            train=base.train,
+            augment=base.augment,
+            model=base.model,
+            **plan,
+        ),
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    model = options.model.vanilla() if options.vanilla else options.model
+    config = ExperimentConfig(options.recipe, model, options.augment, options.data, options.train)
+    if options.seeds < 1:
+        raise InputError(f"--seeds must be at least 1. Received: {options.seeds}.")
+    if options.vanilla and options.compare:
+        raise InputError("--compare trains the vanilla arm too: leave --vanilla out.")
+    return options, config
+
+
+def _begun(directory):
+    """The config of the run or comparison in `directory`, and the options that belong to it."""
+    path = directory / "comparison.json"
+    if path.exists():
+        plan = json.loads(path.read_text())
+        config = ExperimentConfig.from_dict(plan["config"])
+        return config, {"compare": True, "seeds": plan["seeds"]}
+    return RunDirectory(directory).config(), {}
+
+
+def _new_directory(options, config):
+    arm = "compare" if options.compare else f"{config.model.arm}-seed{config.train.seed}"
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{config.recipe}-{config.data.dataset}-{arm}-{stamp}"
+
+
+def _run_comparison(options, config, directory):
+    results = compare(
+        config, options.seeds, directory, options.resume is not None, options.tensorboard
+    )
+    print(f"\n{comparison_table(results)}\n\nWritten to {directory}")
+
+
+def _run_one(options, config, directory):
+    result = run_experiment(config, directory, options.resume is not None, options.tensorboard)
+    print(f"\n{comparison_table([result])}\n\nWritten to {directory}")
+
+
+def _resume_command(options, directory):
+    backend = f" --backend {options.backend}" if options.backend else ""
+    return f"python run_cifar100.py --resume {directory}{backend}"

@@ -1,0 +1,89 @@
+"""Who runs the epochs.
+
+`FitEngine` does it with `keras.Model.fit`. Another engine takes its place by taking the same
+arguments, firing the same Keras callbacks and drawing the same order of examples.
+"""
+
+import keras
+import numpy as np
+
+
+class FitEngine:
+    """Trains a compiled model on images in memory, through `keras.Model.fit`.
+
+    Args:
+        model: Compiled `keras.Model`; its loss takes one-hot targets.
+        split: Training images and labels.
+        num_classes: Width of the targets.
+        batch_size: Images a step, over all devices together.
+        seed: Draws the order of the examples, together with the epoch's number.
+        devices: Number of devices that share a batch.
+    """
+
+    def __init__(self, model, split, num_classes, batch_size, seed, devices=1):
+        self.model = model
+        self.batches = ShuffledBatches(split, num_classes, batch_size, seed, devices)
+
+    @property
+    def steps_per_epoch(self):
+        """Number of optimizer steps in an epoch."""
+        return len(self.batches)
+
+    def run(self, initial_epoch, epochs, callbacks):
+        """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""
+        self.model.fit(
+            self.batches,
+            initial_epoch=initial_epoch,
+            epochs=epochs,
+            callbacks=[_EpochOrder(self.batches), *callbacks],
+            shuffle=False,
+            verbose=0,
+        )
+
+
+class ShuffledBatches(keras.utils.PyDataset):
+    """Batches in an order that depends on the seed and the epoch alone, so that it can be resumed.
+
+    The last batch of an epoch is smaller; with several devices it is cut to a multiple of their
+    number, since JAX gives each the same share.
+
+    Args:
+        split: Images and labels.
+        num_classes: Width of the one-hot targets.
+        batch_size: Images a batch.
+        seed: See above.
+        devices: Number of devices that share a batch.
+    """
+
+    def __init__(self, split, num_classes, batch_size, seed, devices=1):
+        super().__init__()
+        self.split = split
+        self.num_classes = num_classes
+        self.batch_size = batch_size
+        self.seed = seed
+        self.examples = len(split) // devices * devices
+        self.start_epoch(0)
+
+    def start_epoch(self, epoch):
+        """Draw the order of epoch number `epoch`."""
+        generator = np.random.default_rng([self.seed, epoch])
+        self.order = generator.permutation(len(self.split))[: self.examples]
+
+    def __len__(self):
+        return -(-self.examples // self.batch_size)
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        targets = keras.utils.to_categorical(self.split.labels[rows], self.num_classes)
+        return self.split.images[rows], targets.astype("float32")
+
+
+class _EpochOrder(keras.callbacks.Callback):
+    """Tells the batches which epoch it is; `PyDataset`'s own hooks do not."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.start_epoch(epoch)

@@ -1,0 +1,98 @@
+"""Use a trained model: `python -m small_vit.predict RUN_OR_MODEL IMAGE…`."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tyro
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.special import softmax
+
+import small_vit  # noqa: F401 - registers the layers
+from small_vit.errors import InputError, exit_on_input_error
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Print the five most probable classes of images, by a run's trained model."""
+
+    model: tyro.conf.Positional[Path]
+    """A run directory, or a .keras file (with classes.json beside it to print names)."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Image files of any size; they are cropped to the model's shape and resized."""
+
+
+def load_model(path):
+    """Load a trained model and its class names.
+
+    Args:
+        path: Run directory or `.keras` file.
+
+    Returns:
+        `(keras.Model, list of str)`. Without a classes.json beside the model, names are
+        "class 0", "class 1", …
+
+    Raises:
+        InputError: if there is no model.
+    """
+    path = Path(path)
+    file = path / "model.keras" if path.is_dir() else path
+    try:
+        model = keras.saving.load_model(file, compile=False)
+    except (OSError, ValueError, TypeError) as error:
+        if path.is_dir() and (path / "config.json").exists() and not file.exists():
+            raise InputError(
+                f"The run in {path} has not ended, so it has no model yet. Go on with --resume."
+            ) from error
+        raise InputError(f"{file} is no saved model that Keras can load: {error}") from error
+    names = file.with_name("classes.json")
+    if names.exists():
+        return model, json.loads(names.read_text())
+    return model, [f"class {index}" for index in range(model.output_shape[-1])]
+
+
+def load_image(path, shape):
+    """Read an image file as a model takes it: cropped about its centre, resized.
+
+    Args:
+        path: Image file.
+        shape: (height, width, channels).
+
+    Returns:
+        uint8 array of that shape.
+
+    Raises:
+        InputError: if the file is missing or no image.
+    """
+    height, width, channels = shape
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L")
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file {path}.") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path} is no image file that Pillow can read: {error}") from error
+    fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(fitted, dtype="uint8").reshape(shape)
+
+
+def main():
+    """Run the command line."""
+    options = tyro.cli(CommandLine, prog="python -m small_vit.predict")
+    with exit_on_input_error():
+        if not options.images:
+            raise InputError("Name at least one image file after the model.")
+        model, names = load_model(options.model)
+        images = np.stack([load_image(path, model.input_shape[1:]) for path in options.images])
+    probabilities = softmax(model.predict(images, verbose=0), axis=-1)
+    for path, row in zip(options.images, probabilities, strict=True):
+        print(path)
+        for index in row.argsort()[::-1][:5]:
+            print(f"  {row[index]:7.2%}  {names[index]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""A run directory: everything one training run leaves behind, written so that nothing is lost.
+
+config.json        the resolved ExperimentConfig
+environment.json   command, commit, versions, device, backend, data fingerprint
+classes.json       class names
+metrics.jsonl      one line an epoch; history.csv holds the same
+checkpoint.npz     the state after the last finished epoch, until the run has ended
+model.keras        the trained model
+result.json        the final numbers
+report.md          the run for a reader, with its pictures
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Result:
+    """The final numbers of one run; fractions are of 1, losses are cross-entropies without
+    smoothing, validation figures are the last epoch's, seconds are wall-clock."""
+
+    recipe: str
+    dataset: str
+    arm: str
+    seed: int
+    test_accuracy: float
+    test_top5_accuracy: float
+    test_loss: float
+    test_precision: float
+    test_recall: float
+    test_f1: float
+    test_calibration_error: float
+    validation_accuracy: float
+    validation_top5_accuracy: float
+    validation_loss: float
+    train_examples: int
+    trainable_parameters: int
+    epochs: int
+    batch_size: int
+    seconds: float
+    seconds_per_epoch: float
+    precision: str
+    backend: str
+    device: str
+    versions: dict[str, str]
+    commit: str
+    command: str
+    data_fingerprint: str
+
+
+@contextmanager
+def written_whole(path):
+    """Yield a path beside `path` to write to; it takes `path`'s place when the block succeeds.
+
+    Raises:
+        InputError: if the disk refuses (full, read-only, no permission).
+    """
+    path = Path(path)
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(
+            f"Could not write {path}: {error.strerror or error}. Free space there or choose "
+            "another folder with --out; a run that has begun goes on with --resume."
+        ) from error
+
+
+def write_text(path, text):
+    """Write `text` to `path`, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+    """Write `value` to `path` as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def make_folder(path):
+    """Make the folder `path` and those above it.
+
+    Raises:
+        InputError: if the disk refuses.
+    """
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Could not make the folder {path}: {error.strerror}. Choose another with --out."
+        ) from error
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def create(self, config, environment, class_names):
+        """Start a new run here.
+
+        Raises:
+            InputError: if a run is already here or the directory cannot be made.
+        """
+        if self.begun():
+            raise InputError(
+                f"{self.path} already holds a run. Go on with it by --resume {self.path}, or "
+                "choose another folder with --out."
+            )
+        make_folder(self.path)
+        write_json(self / "environment.json", environment)
+        write_json(self / "classes.json", class_names)
+        write_json(self / "config.json", config.to_dict())
+
+    def begun(self):
+        """Return whether a run was started here."""
+        return (self / "config.json").exists()
+
+    def config(self):
+        """Read the run's config.
+
+        Raises:
+            InputError: if the directory holds no run.
+        """
+        try:
+            return ExperimentConfig.from_dict(json.loads((self / "config.json").read_text()))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.path} holds no run: its config.json cannot be read ({error})."
+            ) from error
+
+    def check_same(self, config, environment):
+        """Refuse to go on with another experiment than the one begun here.
+
+        Raises:
+            InputError: naming the fields that differ.
+        """
+        # The folder may have moved; what it holds is compared by its fingerprint.
+        mine = self.config()
+        changed = mine.differences(config.replace(data={"data_dir": mine.data.data_dir}))
+        begun = json.loads((self / "environment.json").read_text())
+        changed += [
+            f"{name}: {begun[name]} -> {environment[name]}"
+            for name in ("backend", "data_fingerprint")
+            if begun[name] != environment[name]
+        ]
+        if changed:
+            raise InputError(
+                f"{self.path} cannot go on as another experiment. Changed: {'; '.join(changed)}. "
+                "Leave these as they were, or start a new run."
+            )
+
+    def write_history(self, history):
+        """Write the epochs so far, a list of dicts, to metrics.jsonl and history.csv."""
+        write_text(self / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        with written_whole(self / "history.csv") as partial, partial.open("w", newline="") as file:
+            table = csv.DictWriter(file, fieldnames=list(history[0]))
+            table.writeheader()
+            table.writerows(history)
+
+    def history(self):
+        """Read metrics.jsonl: a list of dicts, one an epoch."""
+        lines = (self / "metrics.jsonl").read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def save_checkpoint(self, model, history):
+        """Save all state of `model` and its optimizer after the last epoch of `history`.
+
+        Keras's own formats leave out the state of the random generators, without which a resumed
+        run draws other dropout masks and augmentations than the uninterrupted one.
+        """
+        arrays = {
+            f"variable_{index}": keras.ops.convert_to_numpy(variable)
+            for index, variable in enumerate(_state(model))
+        }
+        with written_whole(self / "checkpoint.npz") as partial:
+            np.savez(partial, history=json.dumps(history), **arrays)
+
+    def restore_checkpoint(self, model):
+        """Set all state of `model` and its optimizer; return the history up to there.
+
+        Returns:
+            A list of dicts, empty when no epoch was finished.
+        """
+        path = self / "checkpoint.npz"
+        if not path.exists():
+            return []
+        with np.load(path) as arrays:
+            for index, variable in enumerate(_state(model)):
+                variable.assign(arrays[f"variable_{index}"])
+            return json.loads(str(arrays["history"]))
+
+    def save_model(self, model):
+        """Save `model` for use: without optimizer and loss."""
+        with written_whole(self / "model.keras") as partial:
+            keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
+
+    def finish(self, result):
+        """Write the result and drop the checkpoint, which nothing needs any more."""
+        write_json(self / "result.json", dataclasses.asdict(result))
+        (self / "checkpoint.npz").unlink(missing_ok=True)
+
+    def result(self):
+        """Read the result; None while the run has not ended."""
+        path = self / "result.json"
+        return Result(**json.loads(path.read_text())) if path.exists() else None
+
+
+def describe_environment(devices, data_fingerprint):
+    """Return where and with what a run is made, as a dict ready for JSON.
+
+    Args:
+        devices: Readable names of the devices in use.
+        data_fingerprint: Digest of the data set.
+    """
+    packages = ("keras", keras.backend.backend(), "numpy")
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": _commit(),
+        "backend": keras.backend.backend(),
+        "device": devices,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "data_fingerprint": data_fingerprint,
+    }
+
+
+def _state(model):
+    """All variables a resumed run needs, seeds of the random generators among them."""
+    return model.variables + model.optimizer.variables
+
+
+def _commit():
+    """The source's git commit, "-dirty" if changed since; "unknown" outside a git checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        call = {"capture_output": True, "text": True, "check": True}
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **call).stdout.strip()
+        status = [*git, "status", "--porcelain", "--untracked-files=no"]
+        return commit + "-dirty" * bool(subprocess.run(status, **call).stdout.strip())
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

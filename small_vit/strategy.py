@@ -1,0 +1,161 @@
+"""Where to train: CPU, GPU, several GPUs, TPU."""
+
+import os
+import platform
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from small_vit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """The devices of a run.
+
+    Attributes:
+        devices: Number of devices that share each batch.
+        description: Their readable name.
+        scope: Context manager to build and train the model in.
+    """
+
+    devices: int
+    description: str
+    scope: Any
+
+
+def choose_strategy(name="auto"):
+    """Choose devices by name on the Keras backend in use.
+
+    On TensorFlow several devices train under `tf.distribute` (`MirroredStrategy`, `TPUStrategy`),
+    on JAX under `keras.distribution.DataParallel`; there, several hosts join when the environment
+    variables of `keras.distribution.initialize` are set. `"cpu"` takes every CPU device that the
+    backend shows, which is one unless it was told to split the CPU.
+
+    Args:
+        name: `"auto"` (the TPU, else all GPUs, else the CPU), `"cpu"`, `"gpu"` (the first),
+            `"multi-gpu"` (all, at least two) or `"tpu"`.
+
+    Returns:
+        A `Strategy`.
+
+    Raises:
+        InputError: if what is asked for is absent; the message lists what is there.
+    """
+    backend = keras.backend.backend()
+    find, make_scope = {
+        "tensorflow": (_tensorflow_devices, _tensorflow_scope),
+        "jax": (_jax_devices, _jax_scope),
+        "torch": (_torch_devices, _torch_scope),
+    }[backend]
+    found = find()
+    kind, devices = _pick(name, found)
+    if not devices or (name == "multi-gpu" and len(devices) < 2):
+        there = ", ".join(f"{len(names)} {kind.upper()}" for kind, names in found.items() if names)
+        raise InputError(
+            f"--strategy {name} needs what {backend} does not find here. It finds: {there}. "
+            "Choose auto or one that is there."
+        )
+    readable = _cpu_name() if kind == "cpu" else _accelerator_name(backend, kind)
+    description = readable if len(devices) == 1 else f"{len(devices)} x {readable}"
+    return Strategy(len(devices), description, make_scope(kind, devices, found))
+
+
+def _pick(name, found):
+    if name == "auto":
+        kind = next(kind for kind in ("tpu", "gpu", "cpu") if found[kind])
+        return kind, found[kind]
+    if name == "gpu":
+        return "gpu", found["gpu"][:1]
+    kind = "gpu" if name == "multi-gpu" else name
+    return kind, found[kind]
+
+
+def _tensorflow_devices():
+    import tensorflow as tf
+
+    # TPU cores turn into logical devices only once the TPU system is initialised.
+    tpu = [device.name for device in tf.config.list_physical_devices("TPU")]
+    logical = {
+        kind: [device.name for device in tf.config.list_logical_devices(kind.upper())]
+        for kind in ("cpu", "gpu")
+    }
+    return {**logical, "tpu": tpu}
+
+
+def _tensorflow_scope(kind, devices, found):
+    import tensorflow as tf
+
+    if kind == "tpu":
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver).scope()
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy(devices).scope()
+    return tf.device(devices[0]) if found["gpu"] else nullcontext()
+
+
+def _jax_devices():
+    import jax
+
+    if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
+        keras.distribution.initialize()
+    found = {}
+    for kind in ("cpu", "gpu", "tpu"):
+        try:
+            found[kind] = [f"{kind}:{device.id}" for device in jax.devices(kind)]
+        except RuntimeError:  # JAX's answer for a platform that is not there
+            found[kind] = []
+    return found
+
+
+def _jax_scope(kind, devices, found):
+    default = next(kind for kind in ("tpu", "gpu", "cpu") if found[kind])
+    if len(devices) == 1 and kind == default:
+        return nullcontext()
+    return keras.distribution.DataParallel(devices=devices).scope()
+
+
+def _torch_devices():
+    import torch
+
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return {"cpu": ["cpu"], "gpu": gpus, "tpu": []}
+
+
+def _torch_scope(kind, devices, found):
+    default = "gpu" if found["gpu"] else "cpu"
+    if len(devices) > 1 or kind != default:
+        raise InputError(
+            "On the torch backend training runs on Keras's default device "
+            f"({default}) only. Use --strategy {default}, or --backend tensorflow or jax."
+        )
+    return nullcontext()
+
+
+def _cpu_name():
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def _accelerator_name(backend, kind):
+    if backend == "jax":
+        import jax
+
+        return jax.devices(kind)[0].device_kind
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name()
+    import tensorflow as tf
+
+    device = tf.config.list_physical_devices(kind.upper())[0]
+    details = tf.config.experimental.get_device_details(device) if kind == "gpu" else {}
+    return details.get("device_name", kind.upper())

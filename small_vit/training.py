@@ -1,0 +1,237 @@
+"""One training run, from a config to its numbers."""
+
+import os
+import time
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from small_vit import datasets
+from small_vit.augment import RandomAffine
+from small_vit.callbacks import RunFiles, ShowProgress, StopAtNonFiniteLoss, Validation
+from small_vit.engine import FitEngine
+from small_vit.errors import InputError
+from small_vit.evaluation import full_metrics, predict_logits
+from small_vit.model import create_vit_classifier
+from small_vit.optimizers import AdamW
+from small_vit.report import write_report
+from small_vit.runs import Result, RunDirectory, describe_environment
+from small_vit.schedules import WarmUpCosine
+from small_vit.strategy import choose_strategy
+
+
+def run_experiment(config, directory, resume=False, tensorboard=False):
+    """Train one model, evaluate it once on the test set and leave a run directory.
+
+    Args:
+        config: `ExperimentConfig`.
+        directory: Where the run's files go; made if absent.
+        resume: Whether to go on with the run begun there. It ends with the weights and metrics of
+            the uninterrupted run. A run that has ended is not trained again.
+        tensorboard: Whether to write TensorBoard's curves to `directory/tensorboard` (needs
+            TensorFlow installed).
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        InputError: for data, devices, settings or folders that cannot be used, before training.
+        TrainingDiverged: if the loss stops being finite; the last checkpoint stays.
+    """
+    directory = RunDirectory(directory)
+    strategy = choose_strategy(config.train.strategy)
+
+    # ---------------------------------------------------------------- data
+    dataset = datasets.load(config.data.dataset, config.data.data_dir)
+    train, validation = split_training_images(dataset, config)
+
+    # ------------------------------------------------------- run directory
+    environment = describe_environment(strategy.description, datasets.fingerprint(dataset))
+    if resume:
+        directory.check_same(config, environment)
+        if directory.result() is not None:
+            return directory.result()
+    else:
+        directory.create(config, environment, dataset.class_names)
+
+    with strategy.scope, _precision(config.train.precision):
+        # ----------------------------------------------------------- model
+        keras.utils.set_random_seed(config.train.seed)
+        if config.train.deterministic:
+            _make_deterministic()
+        model = build_model(config, dataset)
+        engine = FitEngine(
+            model,
+            train,
+            dataset.num_classes,
+            config.train.batch_size,
+            config.train.seed,
+            strategy.devices,
+        )
+        compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
+        history = directory.restore_checkpoint(model) if resume else []
+
+        # ----------------------------------------------------------- train
+        started = time.perf_counter()
+        title = f"{config.data.dataset} {config.model.arm} seed {config.train.seed}"
+        callbacks = [
+            StopAtNonFiniteLoss(),
+            Validation(validation, config.train.batch_size),
+            RunFiles(directory, history),
+            ShowProgress(title, config.train.epochs, len(history), engine.steps_per_epoch),
+        ]
+        if tensorboard:
+            callbacks.append(_tensorboard(directory))
+        earlier = sum(row["seconds"] for row in history)
+        engine.run(len(history), config.train.epochs, callbacks)
+
+        # -------------------------- test: looked at once, after everything
+        logits = predict_logits(model, dataset.test.images, config.train.batch_size)
+        seconds = earlier + time.perf_counter() - started
+        directory.save_model(model)
+
+    test = full_metrics(logits, dataset.test.labels)
+    last = history[-1]
+    result = Result(
+        recipe=config.recipe,
+        dataset=config.data.dataset,
+        arm=config.model.arm,
+        seed=config.train.seed,
+        **{f"test_{name}": value for name, value in test.items()},
+        validation_accuracy=last["val_accuracy"],
+        validation_top5_accuracy=last["val_top5_accuracy"],
+        validation_loss=last["val_loss"],
+        train_examples=len(train),
+        trainable_parameters=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        epochs=config.train.epochs,
+        batch_size=config.train.batch_size,
+        seconds=round(seconds, 1),
+        # The first epoch holds the compilation.
+        seconds_per_epoch=float(np.median([row["seconds"] for row in history[1:] or history])),
+        precision=config.train.precision,
+        **{
+            name: environment[name]
+            for name in ("backend", "device", "versions", "commit", "command", "data_fingerprint")
+        },
+    )
+    write_report(directory, config, result, model, logits, dataset)
+    directory.finish(result)
+    return result
+
+
+def split_training_images(dataset, config):
+    """Return `(train, validation)`: the subset asked for, less the images held out of it."""
+    train = dataset.train
+    if config.data.train_examples is not None:
+        train = datasets.take_balanced(
+            train, config.data.train_examples, dataset.num_classes, config.train.seed
+        )
+    return datasets.hold_out(
+        train, config.data.validation_fraction, config.data.validation_split, config.train.seed
+    )
+
+
+def build_model(config, dataset):
+    """Return the config's classifier for the dataset's images, normalised by their statistics."""
+    mean, variance = channel_statistics(dataset.train.images)
+    augment = config.augment
+    return create_vit_classifier(
+        config.model,
+        input_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        normalization=keras.layers.Normalization(
+            mean=mean, variance=variance, name="normalization"
+        ),
+        augmentation=RandomAffine(
+            augment.flip,
+            augment.rotation,
+            augment.zoom,
+            augment.translation,
+            name="augmentation",
+        ),
+    )
+
+
+def channel_statistics(images):
+    """Return each channel's mean and variance over uint8 images, without a float copy of them.
+
+    Args:
+        images: uint8 `(examples, height, width, channels)`.
+
+    Returns:
+        Two lists of floats, in units of pixel values.
+    """
+    values = np.arange(256)
+    means, variances = [], []
+    for channel in range(images.shape[-1]):
+        share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., 0].size
+        means.append(float(share @ values))
+        variances.append(float(share @ (values - means[-1]) ** 2))
+    return means, variances
+
+
+def compile_model(model, train, steps_per_epoch, num_classes):
+    """Give `model` the optimizer, loss and metrics that a `TrainConfig` names."""
+    rate = train.learning_rate
+    if train.schedule == "warmup_cosine":
+        steps = train.epochs * steps_per_epoch
+        rate = WarmUpCosine(rate, steps, 0.0, round(train.warmup_fraction * steps))
+    model.compile(
+        optimizer=AdamW(
+            rate,
+            weight_decay=train.weight_decay,
+            decay_rule=train.decay_rule,
+            decay_exclude=train.decay_exclude,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=train.label_smoothing
+        ),
+        metrics=[
+            keras.metrics.CategoricalAccuracy(name="accuracy"),
+            keras.metrics.TopKCategoricalAccuracy(min(5, num_classes), name="top5_accuracy"),
+        ],
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+@contextmanager
+def _precision(name):
+    """Train under `name`'s dtype policy and put the old one back."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _make_deterministic():
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif backend == "torch":
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+    elif "--xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
+        import jax
+
+        if jax.default_backend() == "gpu":
+            raise InputError(
+                "--deterministic on a GPU with JAX needs the environment variable "
+                "XLA_FLAGS=--xla_gpu_deterministic_ops=true before Python starts."
+            )
+
+
+def _tensorboard(directory):
+    try:
+        import tensorflow  # noqa: F401 - Keras's callback needs it on every backend
+    except ImportError as error:
+        raise InputError(
+            "--tensorboard needs TensorFlow and TensorBoard installed: pip install "
+            "'small-vit[tensorflow]'. history.csv and metrics.jsonl hold the same curves."
+        ) from error
+    return keras.callbacks.TensorBoard(directory / "tensorboard")

@@ -32,8 +32,11 @@ from small_vit.errors import InputError
 
 @dataclass(frozen=True)
 class Result:
-    """The final numbers of one run; fractions are of 1, losses are cross-entropies without
-    smoothing, validation figures are the last epoch's, seconds are wall-clock."""
+    """The final numbers of one run.
+
+    Fractions are of 1, losses are cross-entropies without smoothing, validation figures are the
+    last epoch's, seconds are wall-clock.
+    """
 
     recipe: str
     dataset: str
@@ -219,7 +222,7 @@ class RunDirectory:
     def save_model(self, model):
         """Save `model` for use: without optimizer and loss."""
         with written_whole(self / "model.keras") as partial:
-            keras.Model(model.inputs, model.outputs, name=model.name).save(partial)
+            keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
 
     def finish(self, result):
         """Write the result and drop the checkpoint, which nothing needs any more."""

@@ -1,0 +1,47 @@
+"""Draw where a trained model looks: the attention of each head and block on an image
+(attention.png), and the temperatures it has learned, if it learns any (temperatures.png).
+
+Typical use:
+  python figures/attention.py runs/NAME
+  python figures/attention.py runs/NAME --image cat.jpg --out pictures
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
+
+from small_vit.errors import exit_on_input_error
+from small_vit.plots import plot_attention, plot_temperatures, save
+from small_vit.plots.sources import first_test_image, read_image, read_model
+from small_vit.runs import RunDirectory
+
+
+def main(
+    run: Annotated[Path, tyro.conf.Positional],
+    *,
+    image: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None,
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER", help_behavior_hint="")] = None,
+) -> None:
+    """Draw the pictures.
+
+    Args:
+        run: Folder of a run that has ended.
+        image: An image file. Default: the first test image of the run's dataset.
+        out: Folder of the pictures. Default: the run's.
+    """
+    model, class_names = read_model(run)
+    height, width, channels = model.input_shape[1:]
+    config = RunDirectory(run).config()
+    pixels = read_image(image, (height, width), channels) if image else first_test_image(config)
+    print(save(plot_attention(model, pixels, class_names), (out or run) / "attention.png"))
+    if config.model.temperature != "none":
+        print(save(plot_temperatures(model), (out or run) / "temperatures.png"))
+
+
+if __name__ == "__main__":
+    with exit_on_input_error():
+        tyro.cli(main, description=__doc__)

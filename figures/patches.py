@@ -1,0 +1,97 @@
+"""Draw what Shifted Patch Tokenization sees of an image: its patches (patches.png) and its shifted
+copies, each above its own patches (shifted_views.png).
+
+Typical use:
+  python figures/patches.py                        a photo of a flower that comes with scikit-learn
+  python figures/patches.py cat.jpg --patch-size 8 --shifts all --out pictures
+  python figures/patches.py runs/NAME              a run's first test image, cut as that run cut it
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from PIL import Image
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
+
+from small_vit.config import ModelConfig, Size, as_pair
+from small_vit.errors import exit_on_input_error
+from small_vit.plots import plot_patches, plot_shifted_views, save
+from small_vit.plots.sources import first_test_image, fit_image, read_image, scale_image
+from small_vit.runs import RunDirectory
+
+
+def _option(metavar, **kwargs):
+    """An option whose default stands in its help text, since it depends on the source."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint="", **kwargs)
+
+
+def main(
+    source: Annotated[Path | None, tyro.conf.Positional, _option("[IMAGE_OR_RUN]")] = None,
+    *,
+    image_size: Annotated[Size | None, _option("SIDE | HEIGHT WIDTH")] = None,
+    patch_size: Annotated[Size | None, _option("SIDE | HEIGHT WIDTH")] = None,
+    stride: Annotated[Size | None, _option("STEP | DOWN RIGHT")] = None,
+    shifts: Annotated[
+        Literal["none", "diagonal", "cardinal", "all"] | None,
+        _option("{none,diagonal,cardinal,all}"),
+    ] = None,
+    shift_ratio: Annotated[float | None, _option("FLOAT")] = None,
+    out: Annotated[Path | None, _option("FOLDER")] = None,
+) -> None:
+    """Draw the pictures.
+
+    Args:
+        source: An image file, or the folder of a run, whose settings become the defaults below.
+            Default: a photo that comes with scikit-learn.
+        image_size: Size in pixels that the image is scaled to. Default: 72.
+        patch_size: Size of a patch in pixels. Default: 6.
+        stride: Step from one patch to the next. Default: the patch size.
+        shifts: The directions of the shifted copies. Default: diagonal.
+        shift_ratio: Length of a shift in patch sizes. Default: 0.5.
+        out: Folder of the pictures. Default: the run's, else the current one.
+    """
+    run = RunDirectory(source) if source is not None and source.is_dir() else None
+    model = (run.config().model if run else ModelConfig()).replace(
+        **_given(
+            image_size=image_size,
+            patch_size=patch_size,
+            stride=stride,
+            shifts=shifts,
+            shift_ratio=shift_ratio,
+        )
+    )
+    size = as_pair(model.image_size)
+    if run:
+        image = scale_image(first_test_image(run.config()), size)
+    elif source:
+        image = read_image(source, size)
+    else:
+        image = fit_image(_sample_photo(), size)
+
+    out = out or (run.path if run else Path())
+    patches = plot_patches(image, model.patch_size, model.stride)
+    print(save(patches, out / "patches.png"))
+    if model.shifts != "none":
+        views = plot_shifted_views(
+            image, model.patch_size, model.shifts, model.shift_ratio, model.stride
+        )
+        print(save(views, out / "shifted_views.png"))
+
+
+def _given(**options):
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _sample_photo():
+    # Here, since scikit-learn takes seconds to import.
+    from sklearn.datasets import load_sample_image
+
+    return Image.fromarray(load_sample_image("flower.jpg"))
+
+
+if __name__ == "__main__":
+    with exit_on_input_error():
+        tyro.cli(main, description=__doc__)

@@ -1,0 +1,22 @@
+"""Pictures of what goes in, what comes out and what happens between; each returns a Figure."""
+
+from small_vit.plots.attention import (
+    attention_rollout,
+    attention_scores,
+    plot_attention,
+    plot_temperatures,
+)
+from small_vit.plots.curves import plot_curves
+from small_vit.plots.patches import plot_patches, plot_shifted_views
+from small_vit.plots.save import save
+
+__all__ = [
+    "attention_rollout",
+    "attention_scores",
+    "plot_attention",
+    "plot_curves",
+    "plot_patches",
+    "plot_shifted_views",
+    "plot_temperatures",
+    "save",
+]

@@ -1,0 +1,261 @@
+"""Where a trained model looks, and how sharply: attention maps, rollout, learned temperatures."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from small_vit.errors import InputError
+from small_vit.layers import TransformerBlock
+from small_vit.plots.colors import line_colors
+from small_vit.plots.patches import assemble, unit_image
+
+_WIDTH = 12.0
+
+
+def attention_scores(model, images) -> list[np.ndarray]:
+    """Return every block's attention probabilities for `images`.
+
+    Args:
+        model: Made by `create_vit_classifier`.
+        images: `(batch, height, width, channels)`, as the model takes them.
+
+    Returns:
+        For each block `(batch, heads, tokens, tokens)`, float32; a row is a query's and sums to 1.
+
+    Raises:
+        InputError: if the model has no block.
+    """
+    blocks = _blocks(model)
+    tokens = keras.Model(model.inputs[0], model.get_layer("encoder").output)(images, training=False)
+    scores = []
+    for block in blocks:
+        scores.append(_numpy(block.attention_scores(tokens)))
+        tokens = block(tokens, training=False)
+    return scores
+
+
+def attention_rollout(scores) -> np.ndarray:
+    """Trace attention through all blocks back to the tokens that entered the first.
+
+    Heads are averaged; each block passes half of a token on by its shortcut and half by attention.
+
+    Args:
+        scores: For each block `(batch, heads, tokens, tokens)`.
+
+    Returns:
+        `(batch, tokens, tokens)`; a row is an output token's and sums to 1.
+
+    Source: Abnar and Zuidema, arXiv 2005.00928, section 3.
+    """
+    tokens = scores[0].shape[-1]
+    rollout = np.eye(tokens)
+    for block_scores in scores:
+        mixed = block_scores.mean(axis=1) + np.eye(tokens)
+        rollout = mixed / mixed.sum(axis=-1, keepdims=True) @ rollout
+    return rollout
+
+
+def attention_received(scores, class_token) -> np.ndarray:
+    """Return the attention that each patch receives, 1 where it is an even share.
+
+    Args:
+        scores: `(…, tokens, tokens)`, rows sum to 1.
+        class_token: Whether the first token is a class token: then what it pays, else what all
+            tokens pay on average.
+
+    Returns:
+        `(…, patches)`.
+    """
+    received = scores[..., 0, 1:] if class_token else scores.mean(axis=-2)
+    return received * scores.shape[-1]
+
+
+def plot_attention(model, image, class_names=None) -> Figure:
+    """Draw an image, the attention rollout over it, and a map for each head of each block.
+
+    Maps show the attention that each patch receives: from the class token if the model has one,
+    else from all tokens on average; 1 is an even share.
+
+    Args:
+        model: Made by `create_vit_classifier`.
+        image: uint8, of the shape that the model takes.
+        class_names: Names to write the prediction with. Default: "class 0", …
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: if the image does not fit the model, or the model has no block.
+    """
+    if image.dtype != np.uint8 or image.shape != tuple(model.input_shape[1:]):
+        raise InputError(
+            f"The model takes uint8 images of shape {tuple(model.input_shape[1:])}. "
+            f"Received: {image.dtype} {image.shape}."
+        )
+    scores = attention_scores(model, image[np.newaxis])
+    encoder = model.get_layer("encoder")
+    rows, columns = encoder.num_patches
+    rollout = attention_received(attention_rollout(scores)[0], encoder.class_token)
+    maps = np.stack([attention_received(block[0], encoder.class_token) for block in scores], axis=1)
+    maps = maps.reshape(*maps.shape[:2], rows, columns, 1)  # (heads, blocks, rows, columns, 1)
+
+    figure, (image_axes, rollout_axes, maps_axes) = _attention_panels(model, maps)
+    shown = unit_image(image)
+    _show_image(image_axes, model, np.broadcast_to(shown, (*shown.shape[:2], 3)))
+    image_axes.set_title(_prediction(model, image, class_names), fontsize=10)
+    # A pale grey picture underneath leaves the colours of the overlay readable.
+    pale = 0.3 + 0.7 * shown.mean(axis=-1, keepdims=True)
+    _show_image(rollout_axes, model, np.broadcast_to(pale, (*shown.shape[:2], 3)))
+    _overlay(rollout_axes, model, rollout.reshape(rows, columns))
+    rollout_axes.set_title("attention rollout", fontsize=10)
+    _show_maps(maps_axes, maps)
+    payer = "the class token" if encoder.class_token else "all tokens"
+    maps_axes.set_title(f"attention from {payer}", fontsize=10)
+    return figure
+
+
+def temperatures(model) -> list[np.ndarray]:
+    """Return what each block divides its attention scores by before the softmax.
+
+    Args:
+        model: Made by `create_vit_classifier`, with learned temperatures of either form.
+
+    Returns:
+        For each block `(1,)` or `(heads,)`.
+
+    Raises:
+        InputError: if the model learns no temperature.
+    """
+    values = []
+    for block in _blocks(model):
+        attention = block.attention
+        if attention.tau is None:
+            raise InputError(
+                "The model learns no temperature (temperature='none'): its scores are always "
+                f"divided by sqrt(key_dim) = {math.sqrt(block.key_dim):.4g}."
+            )
+        tau = np.ravel(_numpy(attention.tau))
+        values.append(tau if attention.temperature_form == "divisor" else 1 / tau)
+    return values
+
+
+def plot_temperatures(models) -> Figure:
+    """Draw the learned temperature of each block against the fixed sqrt(key_dim).
+
+    Both forms are drawn as what divides the scores: below the dashed line attention is sharper
+    than it would be untrained. Temperatures of one a head are points, the line is their mean.
+
+    Args:
+        models: A model made by `create_vit_classifier`, or a dict of them by name.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: if a model learns no temperature.
+    """
+    if isinstance(models, keras.Model):
+        models = {"learned": models}
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for color, (name, model) in zip(line_colors(len(models)), models.items(), strict=True):
+        values = temperatures(model)
+        blocks = np.arange(1, len(values) + 1)
+        axes.plot(blocks, [at.mean() for at in values], color=color, marker="o", label=name)
+        if len(values[0]) > 1:
+            heads = np.repeat(blocks, len(values[0]))
+            axes.scatter(heads, np.concatenate(values), color=color, s=12, alpha=0.5)
+    for key_dim in sorted({_blocks(model)[0].key_dim for model in models.values()}):
+        fixed = math.sqrt(key_dim)
+        axes.axhline(fixed, color="0.35", linestyle="--", label=f"fixed, √{key_dim} = {fixed:.3g}")
+    axes.set_xlabel("block")
+    axes.set_ylabel("divisor of the attention scores")
+    axes.set_title("Softmax temperature", fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def _blocks(model):
+    blocks = [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
+    if not blocks:
+        raise InputError("The model has no transformer block, so there is no attention to draw.")
+    return blocks
+
+
+def _numpy(tensor):
+    return ops.convert_to_numpy(ops.cast(tensor, "float32"))
+
+
+def _prediction(model, image, class_names):
+    probabilities = _numpy(ops.softmax(model(image[np.newaxis], training=False)))[0]
+    best = int(probabilities.argmax())
+    name = f"class {best}" if class_names is None else class_names[best]
+    return f"predicted: {name}, {probabilities[best]:.0%}"
+
+
+def _attention_panels(model, maps):
+    """Image, rollout and maps side by side, all equally high."""
+    height, width = model.get_layer("tokenization").image_size
+    heads, blocks, rows, columns, _ = maps.shape
+    ratios = [width / height, width / height, blocks * columns / (heads * rows)]
+    # The height at which panels of these shapes fill the width; colour bars take about 2 inches.
+    size = (_WIDTH, min(max((_WIDTH - 2) / sum(ratios), 2), 6) + 0.6)
+    figure = Figure(figsize=size, layout="compressed")
+    return figure, figure.subplots(1, 3, width_ratios=ratios)
+
+
+def _show_image(axes, model, image):
+    height, width = model.get_layer("tokenization").image_size
+    axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+    axes.set_axis_off()
+
+
+def _overlay(axes, model, values):
+    """Lay a value a patch over the image, each centred on its patch and a stride wide and high."""
+    layer = model.get_layer("tokenization")
+    top, left = ((p - s) / 2 for p, s in zip(layer.patch_size, layer.stride, strict=True))
+    bottom = top + values.shape[0] * layer.stride[0]
+    right = left + values.shape[1] * layer.stride[1]
+    limits = axes.axis()
+    drawn = axes.imshow(
+        values,
+        extent=(left, right, bottom, top),
+        cmap="inferno",
+        alpha=0.55,
+        interpolation="bilinear",
+    )
+    axes.axis(limits)
+    _colorbar(axes, drawn)
+
+
+def _show_maps(axes, maps):
+    heads, blocks, rows, columns, _ = maps.shape
+    gap = max(1, round(min(rows, columns) / 6))
+    down, right = rows + gap, columns + gap
+    grid = assemble(maps, (down, right))
+    # One scale for all maps; the brightest hundredth may saturate, or one patch darkens the rest.
+    drawn = axes.imshow(
+        grid[..., 0], cmap="inferno", vmin=0, vmax=np.percentile(maps, 99), interpolation="nearest"
+    )
+    axes.set_xticks(np.arange(blocks) * right + (columns - 1) / 2, range(1, blocks + 1))
+    axes.set_yticks(np.arange(heads) * down + (rows - 1) / 2, range(1, heads + 1))
+    axes.tick_params(length=0)
+    axes.set_xlabel("block")
+    axes.set_ylabel("head")
+    axes.spines[:].set_visible(False)
+    _colorbar(axes, drawn, extend="max")
+
+
+def _colorbar(axes, drawn, **kwargs):
+    """A colour bar as high as its panel, and in all panels equally wide."""
+    left, right, bottom, top = axes.axis()
+    ratio = (bottom - top) / (right - left)
+    bar = axes.inset_axes((1 + 0.03 * ratio, 0, 0.035 * ratio, 1))
+    axes.figure.colorbar(drawn, cax=bar, label="× an even share", **kwargs)

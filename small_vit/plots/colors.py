@@ -1,0 +1,15 @@
+"""The colours of lines."""
+
+import matplotlib
+import numpy as np
+
+# Okabe and Ito's colours, told apart with any colour vision (jfly.uni-koeln.de/color); without
+# yellow, too pale for a line on white.
+_OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+
+def line_colors(count):
+    """Return `count` colours that differ under any colour vision, the first ones most."""
+    if count <= len(_OKABE_ITO):
+        return _OKABE_ITO[:count]
+    return matplotlib.colormaps["viridis"](np.linspace(0, 0.95, count))

@@ -1,0 +1,34 @@
+"""Writing a figure to a file."""
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from small_vit.errors import InputError
+from small_vit.runs import make_folder, written_whole
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
+    """Write a figure, whole or not at all.
+
+    Args:
+        figure: The figure.
+        path: File to write or replace; its suffix is the format. Missing folders are made.
+        dpi: Pixels per inch.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: if there is no such format, or the file cannot be written.
+    """
+    path = Path(path)
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in formats:
+        raise InputError(
+            f"A picture's file name ends in one of {', '.join(sorted(formats))}. Received: {path}."
+        )
+    make_folder(path.parent)
+    with written_whole(path) as beside:
+        figure.savefig(beside, dpi=dpi)
+    return path

@@ -1,0 +1,78 @@
+"""report.md: one run for a reader, with its pictures."""
+
+from small_vit.config import as_pair
+from small_vit.plots import plot_attention, plot_curves, plot_shifted_views, save
+from small_vit.plots.sources import scale_image
+from small_vit.recipes import RECIPES
+from small_vit.runs import write_text
+
+
+def write_report(directory, config, result, model, logits, dataset):
+    """Write report.md and its pictures into a run directory.
+
+    Args:
+        directory: `RunDirectory`.
+        config: The run's `ExperimentConfig`.
+        result: Its `Result`.
+        model: The trained model.
+        logits: `(examples, classes)`, on the test images.
+        dataset: The run's `Dataset`.
+    """
+    image = dataset.test.images[0]
+    label, guess = int(dataset.test.labels[0]), int(logits[0].argmax())
+    m = config.model
+    scaled = scale_image(image, as_pair(m.image_size))
+    pictures = {
+        "curves.png": plot_curves({result.arm: [directory.history()]}),
+        "patches.png": plot_shifted_views(scaled, m.patch_size, m.shifts, m.shift_ratio, m.stride),
+        "attention.png": plot_attention(model, image, dataset.class_names),
+    }
+    for name, figure in pictures.items():
+        save(figure, directory / name)
+    names = dataset.class_names
+    write_text(
+        directory / "report.md",
+        f"""# {result.arm} on {result.dataset}, recipe {result.recipe}, seed {result.seed}
+
+| | test | validation |
+|---|---:|---:|
+| top-1 accuracy | {result.test_accuracy:.2%} | {result.validation_accuracy:.2%} |
+| top-5 accuracy | {result.test_top5_accuracy:.2%} | {result.validation_top5_accuracy:.2%} |
+| cross-entropy | {result.test_loss:.4f} | {result.validation_loss:.4f} |
+| precision, recall, F1 (mean over classes) | {result.test_precision:.4f}, \
+{result.test_recall:.4f}, {result.test_f1:.4f} | |
+| expected calibration error | {result.test_calibration_error:.4f} | |
+
+The test set was looked at once, after the last epoch. {result.trainable_parameters:,} trainable
+parameters, {result.train_examples:,} training images, {result.epochs} epochs of
+{result.seconds_per_epoch:.1f} s, {result.seconds:.0f} s in all on {result.device}
+({result.backend}, {result.precision}).
+
+    {result.command}
+
+{_changes(config)}
+
+## Curves
+
+![Loss and accuracy over the epochs](curves.png)
+
+## What a patch sees
+
+![The first test image and the shifted copies its patches are cut from](patches.png)
+
+## Where it looks
+
+The first test image: {names[label]}, taken for {names[guess]}.
+
+![Attention of each layer and head, and the rollout](attention.png)
+""",
+    )
+
+
+def _changes(config):
+    if config.recipe not in RECIPES:
+        return "Not from a recipe: config.json holds every setting."
+    changes = RECIPES[config.recipe]().differences(config)
+    if not changes:
+        return f"Every setting is the recipe's ({config.recipe})."
+    return f"Changed from the recipe {config.recipe}:\n\n" + "\n".join(f"- {c}" for c in changes)

@@ -1,0 +1,161 @@
+"""The command line as a user meets it: what it parses, what it refuses, what it leaves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from small_vit import cli, predict
+from small_vit.errors import InputError
+from small_vit.recipes import digits, keras_example
+
+ROOT = Path(__file__).parent.parent
+TINY = (
+    "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "
+    "--train-examples 100 --epochs 1"
+).split()
+
+
+def test_without_flags_it_is_the_keras_example_with_spt_and_lsa():
+    _, config = cli.parse([])
+    assert config == keras_example()
+    assert config.model.arm == "spt+lsa"
+
+
+def test_vanilla_switches_all_parts_off():
+    _, config = cli.parse(["--vanilla"])
+    assert config.model == keras_example().model.vanilla()
+
+
+def test_flags_change_the_recipe():
+    options, config = cli.parse(
+        "--recipe digits --epochs 3 --learning-rate 0.01 --shifts cardinal --stride 1 2 "
+        "--data-dir somewhere --compare --seeds 7 --decay-exclude bias norm --no-flip".split()
+    )
+    assert config == digits().replace(
+        model={"shifts": "cardinal", "stride": (1, 2)},
+        data={"data_dir": "somewhere"},
+        train={"epochs": 3, "learning_rate": 0.01, "decay_exclude": ("bias", "norm")},
+    )
+    assert (options.compare, options.seeds) == (True, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--patch-size 100", "patch_size must be no larger than image_size=72. Received: 100"),
+        ("--epochs 0", "epochs must be at least 1. Received: 0"),
+        ("--dropout 1.5", "dropout must be at least 0 and below 1"),
+        ("--compare --seeds 0", "--seeds must be at least 1"),
+        ("--compare --vanilla", "leave --vanilla out"),
+        ("--resume nowhere", "nowhere holds no run"),
+        ("--dataset imagenet", "imagenet"),
+        ("--data-dir nowhere", "nowhere"),
+        ("--recipe digits --train-examples 1000000", "1000000"),
+        ("--recipe digits --strategy tpu", "--strategy tpu"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(
+            [*arguments.split(), *([] if "resume" in arguments else ["--out", f"{tmp_path}/run"])]
+        )
+    assert stop.value.code == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", ["--no-such-flag", "--epochs many", "--backend mxnet"])
+def test_what_the_parser_refuses_exits_with_2_too(arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments.split())
+    assert stop.value.code == 2
+
+
+def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_experiment", interrupt)
+    out = tmp_path / "run"
+    assert cli.main([*TINY, "--out", str(out)]) == 130
+    assert f"python run_cifar100.py --resume {out}" in capsys.readouterr().out
+
+
+def test_a_run_resumes_from_its_own_config_and_refuses_another(tmp_path):
+    out = str(tmp_path / "run")
+    assert cli.main([*TINY, "--out", out]) == 0
+    assert cli.main(["--resume", out]) == 0
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--resume", out, "--epochs", "2"])
+    assert stop.value.code == 2
+
+
+def run(*command, **environment):
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
+    """One process for each command, as printed in the README."""
+    out = tmp_path / "run"
+    training = run("run_cifar100.py", *TINY, "--out", str(out))
+    assert training.returncode == 0, training.stderr
+    assert f"Written to {out}" in training.stdout
+    numbers = json.loads((out / "result.json").read_text())
+    assert f"{numbers['test_accuracy'] * 100:.2f}" in training.stdout
+
+    photo = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), "uint8")).save(photo)
+    prediction = run("-m", "small_vit.predict", str(out), str(photo))
+    assert prediction.returncode == 0, prediction.stderr
+    name, *lines = prediction.stdout.splitlines()
+    assert name == str(photo)
+    shares = [float(line.split("%")[0]) for line in lines]
+    assert len(shares) == 5
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_the_backend_flag_reaches_keras():
+    code = (
+        "import os, run_cifar100 as door; os.environ.pop('KERAS_BACKEND', None);"
+        "door.choose_backend(['--epochs', '3', '--backend', 'jax']);"
+        "print(os.environ['KERAS_BACKEND'])"
+    )
+    assert run("-c", code).stdout.strip() == "jax"
+
+
+def test_prediction_refuses_what_it_cannot_use(tmp_path):
+    with pytest.raises(InputError, match=r"model\.keras is no saved model"):
+        predict.load_model(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="has not ended"):
+        predict.load_model(tmp_path)
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(InputError, match="no image file"):
+        predict.load_image(tmp_path / "notes.txt", (8, 8, 1))
+    with pytest.raises(InputError, match="There is no file"):
+        predict.load_image(tmp_path / "absent.png", (8, 8, 1))
+
+
+def test_an_image_is_cropped_about_its_centre(tmp_path):
+    """A wide picture: black, a white square in the middle, black."""
+    pixels = np.zeros((10, 30, 3), "uint8")
+    pixels[:, 10:20] = 255
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert (predict.load_image(tmp_path / "wide.png", (5, 5, 3)) > 200).all()
+    assert predict.load_image(tmp_path / "wide.png", (5, 5, 1)).shape == (5, 5, 1)

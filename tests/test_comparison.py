@@ -1,0 +1,71 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from small_vit.comparison import Estimate, compare, comparison_table
+from small_vit.errors import InputError
+from small_vit.recipes import digits
+from small_vit.runs import Result
+
+
+def result(arm, seed, accuracy, **changes):
+    values = {field.name: 0 for field in dataclasses.fields(Result)}
+    values |= {
+        "recipe": "keras-example",
+        "dataset": "cifar100",
+        "arm": arm,
+        "seed": seed,
+        "test_accuracy": accuracy,
+        "test_top5_accuracy": 0.9,
+        "trainable_parameters": 1000,
+        "seconds_per_epoch": 2.0,
+        "versions": {"keras": "3"},
+    }
+    return Result(**(values | changes))
+
+
+def test_the_interval_is_students():
+    values = [0.51, 0.55, 0.50]
+    estimate = Estimate.of(values)
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(estimate.mean - estimate.half_width, low)
+    np.testing.assert_allclose(estimate.mean + estimate.half_width, high)
+
+
+def test_one_seed_has_no_interval():
+    assert Estimate.of([0.5]).percent() == "50.00"
+
+
+def test_the_difference_is_paired_by_seed():
+    # Seeds differ widely, the arms by exactly 2 points in each: the paired interval is zero.
+    vanilla = [result("vanilla", seed, 0.4 + 0.1 * seed) for seed in range(3)]
+    improved = [result("spt+lsa", seed, 0.42 + 0.1 * seed) for seed in (2, 0, 1)]
+    table = comparison_table([*vanilla, *improved])
+    assert "| difference | +0 | +2.00 ± 0.00 |" in table
+    assert "53.10 / 80.53" in table
+    assert "56.11 / 82.27" in table
+
+
+def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
+    config = digits().replace(
+        model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
+        data={"train_examples": 100},
+        train={"epochs": 1, "batch_size": 64, "seed": 3},
+    )
+    results = compare(config, 2, tmp_path)
+    assert [(run.arm, run.seed) for run in results] == [
+        ("vanilla", 3),
+        ("spt+lsa", 3),
+        ("vanilla", 4),
+        ("spt+lsa", 4),
+    ]
+    assert "| difference |" in (tmp_path / "comparison.md").read_text()
+    with pytest.raises(InputError, match="already holds a comparison"):
+        compare(config, 2, tmp_path)
+    with pytest.raises(InputError, match="another comparison"):
+        compare(config, 3, tmp_path, resume=True)
+    (tmp_path / "spt+lsa-seed4" / "result.json").unlink()
+    assert compare(config, 2, tmp_path, resume=True)[:3] == results[:3]
+    assert (tmp_path / "spt+lsa-seed4" / "result.json").exists()

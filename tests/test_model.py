@@ -1,0 +1,462 @@
+"""The classifier against NumPy, against plain Keras layers, and against published sizes."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from layer_harness import close, normal, randomize, to_numpy, variable_gradients
+from scipy.special import erf
+
+from small_vit import AdamW, ModelConfig, RandomAffine, create_vit_classifier
+from small_vit.errors import InputError
+
+TINY = {
+    "image_size": 8,
+    "patch_size": 4,
+    "projection_dim": 8,
+    "num_layers": 2,
+    "num_heads": 2,
+    "key_dim": 4,
+    "head_units": (6,),
+}
+NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
+PAPER_PARTS = {
+    "qkv_bias": False,
+    "mlp_output_activation": False,
+    "temperature": "head",
+    "temperature_form": "multiplier",
+    "pooling": "class_token",
+    "head_units": (),
+}
+SPT = {"shifts": "diagonal", "patch_norm": True}
+NO_SPT = {"shifts": "none", "patch_norm": False}
+LSA = {"temperature": "head", "diagonal_mask": True}
+NO_LSA = {"temperature": "none", "diagonal_mask": False}
+ARMS = [pytest.param(True, id="vanilla"), pytest.param(False, id="spt+lsa")]
+
+
+def tiny(input_shape=(8, 8, 3), num_classes=5, **kwargs):
+    model = create_vit_classifier(
+        input_shape=input_shape, num_classes=num_classes, **{**TINY, **kwargs}
+    )
+    return randomize(model)
+
+
+def images_of(shape=(3, 8, 8, 3)):
+    return np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+
+
+class Reference:
+    """The Keras example's model in NumPy, reading its weights in the example's order."""
+
+    def __init__(self, model, config):
+        trainable = model.trainable_variables
+        self.weights = iter([to_numpy(w) for w in trainable if w.name != "temperature"])
+        self.temperatures = iter([to_numpy(w) for w in trainable if w.name == "temperature"])
+        self.config = config
+
+    def take(self, count):
+        return [next(self.weights) for _ in range(count)]
+
+    def __call__(self, images):
+        config = self.config
+        x = self.encoded(self.tokens(images))
+        for _ in range(config.num_layers):
+            x = x + self.attention(self.norm(x, *self.take(2)))
+            hidden = gelu(self.dense(self.norm(x, *self.take(2))))
+            output = self.dense(hidden)
+            x = x + (gelu(output) if config.mlp_output_activation else output)
+        x = self.norm(x, *self.take(2))
+        if config.pooling == "flatten":
+            x = x.reshape(len(x), -1)
+        else:
+            x = x[:, 0] if config.pooling == "class_token" else x.mean(axis=1)
+        for _ in config.head_units:
+            x = gelu(self.dense(x))
+        x = self.dense(x)
+        assert next(self.weights, None) is None
+        assert next(self.temperatures, None) is None
+        return x
+
+    def dense(self, x):
+        kernel, bias = self.take(2)
+        return x @ kernel + bias
+
+    def norm(self, x, gamma, beta):
+        deviation = x - x.mean(-1, keepdims=True)
+        return deviation / np.sqrt((deviation**2).mean(-1, keepdims=True) + 1e-6) * gamma + beta
+
+    def tokens(self, images):
+        size = self.config.patch_size
+        if self.config.shifts == "diagonal":
+            half, far = slice(None, -(size // 2)), slice(size // 2, None)
+            copies = [images]
+            # The example crops a corner and pads it back to size from the other side.
+            for source in [(far, far), (half, far), (far, half), (half, half)]:
+                copy = np.zeros_like(images)
+                target = tuple(half if part == far else far for part in source)
+                copy[:, target[0], target[1]] = images[:, source[0], source[1]]
+                copies.append(copy)
+            images = np.concatenate(copies, axis=-1)
+        batch, height, width, channels = images.shape
+        patches = images.reshape(batch, height // size, size, width // size, size, channels)
+        patches = patches.transpose(0, 1, 3, 2, 4, 5)
+        patches = patches.reshape(batch, -1, size * size * channels)
+        kernel, bias = self.take(2)
+        if self.config.patch_norm:
+            patches = self.norm(patches, *self.take(2))
+        return patches @ kernel + bias
+
+    def encoded(self, tokens):
+        if self.config.pooling == "class_token":
+            (class_token,) = self.take(1)
+            tokens = np.concatenate([class_token.repeat(len(tokens), axis=0), tokens], axis=1)
+        if self.config.position_embedding == "learned":
+            tokens = tokens + self.take(1)[0]
+        return tokens
+
+    def attention(self, x):
+        projected = []
+        for _ in range(3):
+            kernel, bias = self.take(2) if self.config.qkv_bias else (*self.take(1), 0)
+            projected.append(np.einsum("btd,dhk->bhtk", x, kernel) + bias)
+        query, key, value = projected
+        scores = query @ key.swapaxes(-1, -2)
+        if self.config.temperature == "none":
+            scores = scores / np.sqrt(self.config.key_dim)
+        else:
+            tau = next(self.temperatures).reshape(-1, 1, 1)
+            scores = scores / tau if self.config.temperature_form == "divisor" else scores * tau
+        if self.config.diagonal_mask:
+            scores = np.where(np.eye(x.shape[1], dtype=bool), -np.inf, scores)
+        exponentials = np.exp(scores - scores.max(-1, keepdims=True))
+        attended = exponentials / exponentials.sum(-1, keepdims=True) @ value
+        kernel, bias = self.take(2)
+        return np.einsum("bhtk,hkd->btd", attended, kernel) + bias
+
+
+def gelu(x):
+    return 0.5 * x * (1 + erf(x / np.sqrt(2)))
+
+
+@pytest.mark.parametrize("vanilla", ARMS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({}, id="example"),
+        pytest.param(PAPER_PARTS, id="paper"),
+        pytest.param({"pooling": "mean", "position_embedding": "none"}, id="mean-pooling"),
+        pytest.param({"temperature": "head"}, id="temperature-per-head"),
+        pytest.param({"temperature_form": "multiplier"}, id="multiplier"),
+    ],
+)
+def test_whole_model_against_numpy(fields, vanilla):
+    model = tiny(vanilla=vanilla, **fields)
+    images = normal((3, 8, 8, 3))
+    config = ModelConfig().replace(**{**TINY, **fields})
+
+    expected = Reference(model, config.vanilla() if vanilla else config)(images)
+
+    close(model(images), expected, 1e-5 * max(1, np.abs(expected).max()))
+
+
+def test_vanilla_takes_the_weights_of_the_same_model_in_plain_keras_layers():
+    layers = keras.layers
+    images = keras.Input((8, 8, 3))
+    x = layers.Conv2D(8, 4, strides=4)(images)
+    x = layers.Reshape((4, 8))(x)
+    x = x + layers.Embedding(4, 8)(ops.arange(4))
+    for _ in range(2):
+        normed = layers.LayerNormalization(epsilon=1e-6)(x)
+        x = x + layers.MultiHeadAttention(2, 4, dropout=0.1)(normed, normed)
+        hidden = layers.LayerNormalization(epsilon=1e-6)(x)
+        hidden = layers.Dense(16, activation="gelu")(hidden)
+        x = x + layers.Dense(8, activation="gelu")(hidden)
+    x = layers.Flatten()(layers.LayerNormalization(epsilon=1e-6)(x))
+    x = layers.Dense(6, activation="gelu")(x)
+    plain = keras.Model(images, layers.Dense(5)(x))
+
+    model = tiny(vanilla=True)
+    for target, source in zip(plain.weights, model.trainable_variables, strict=True):
+        target.assign(ops.reshape(source, target.shape))
+
+    pixels = normal((3, 8, 8, 3))
+    close(model(pixels), plain(pixels))
+
+
+@pytest.mark.parametrize(
+    ("vanilla", "parameters"),
+    [
+        pytest.param(True, 21_759_012, id="vanilla"),
+        pytest.param(False, 21_787_748, id="spt+lsa"),
+    ],
+)
+def test_size_of_the_keras_examples_model(vanilla, parameters):
+    assert trainable_parameters(create_vit_classifier(vanilla=vanilla)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("fields", "parameters"),
+    [
+        pytest.param({**NO_SPT, **NO_LSA}, 2_709_796, id="base"),
+        pytest.param({**SPT, **NO_LSA}, 2_747_140, id="spt"),
+        pytest.param({**NO_SPT, **LSA}, 2_709_904, id="lsa"),
+        pytest.param({**SPT, **LSA}, 2_747_248, id="spt+lsa"),
+    ],
+)
+def test_size_of_the_papers_model(fields, parameters):
+    model = create_vit_classifier(
+        image_size=32,
+        patch_size=4,
+        projection_dim=192,
+        num_layers=9,
+        num_heads=12,
+        key_dim=16,
+        **{**PAPER_PARTS, **fields},
+        embedding_initializer="standard_normal",
+    )
+
+    assert trainable_parameters(model) == parameters
+
+
+def trainable_parameters(model):
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+
+
+@pytest.mark.parametrize("vanilla", ARMS)
+@pytest.mark.parametrize("form", ["divisor", "multiplier"])
+def test_every_trainable_variable_gets_a_gradient(vanilla, form):
+    # No bias of the keys: it shifts all scores of a query alike, so its true gradient is zero.
+    model = tiny(vanilla=vanilla, temperature_form=form, qkv_bias=False, **NO_DROPOUT)
+    images, labels = normal((4, 8, 8, 3)), np.arange(4)
+
+    def loss(forward):
+        per_image = keras.losses.sparse_categorical_crossentropy(
+            labels, forward(images), from_logits=True
+        )
+        return ops.mean(per_image)
+
+    gradients = variable_gradients(model, loss)
+
+    paths = [variable.path for variable in model.trainable_variables]
+    assert sum("temperature" in path for path in paths) == (0 if vanilla else 2)
+    dead = [
+        path
+        for path, each in zip(paths, gradients, strict=True)
+        if each is None or not np.isfinite(each).all() or not each.any()
+    ]
+    assert dead == []
+
+
+@pytest.mark.parametrize("vanilla", ARMS)
+@pytest.mark.parametrize("form", ["divisor", "multiplier"])
+def test_every_trainable_variable_moves_in_one_training_step(vanilla, form):
+    model = tiny(vanilla=vanilla, temperature_form=form, qkv_bias=False, pooling="class_token")
+    model.compile(
+        optimizer=AdamW(learning_rate=1e-2, weight_decay=0.0),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    before = [to_numpy(variable) for variable in model.trainable_variables]
+
+    model.train_on_batch(normal((16, 8, 8, 3)), np.arange(16) % 5)
+
+    still = [
+        variable.path
+        for variable, start in zip(model.trainable_variables, before, strict=True)
+        if (to_numpy(variable) == start).all()
+    ]
+    assert still == []
+
+
+def test_uint8_and_float_images_give_the_same():
+    model = tiny()
+    model.get_layer("normalization").adapt(images_of((16, 8, 8, 3)))
+
+    close(model(images_of()), model(images_of().astype("float32")), 0)
+
+
+def test_normalization_is_the_identity_until_it_is_adapted():
+    layer = tiny().get_layer("normalization")
+
+    close(layer(images_of()), images_of(), 1e-6)
+
+
+def test_normalization_adapts_to_each_channel():
+    model = tiny()
+    images = images_of((32, 8, 8, 3)) // np.array([1, 2, 3], "uint8")
+
+    model.get_layer("normalization").adapt(images)
+
+    normalized = to_numpy(model.get_layer("normalization")(images))
+    close(normalized.mean((0, 1, 2)), np.zeros(3), 1e-4)
+    close(normalized.std((0, 1, 2)), np.ones(3), 1e-4)
+
+
+def test_given_normalization_replaces_the_default():
+    halved = tiny(normalization=keras.layers.Rescaling(0.5))
+    raw = tiny(normalization=keras.layers.Rescaling(1.0))
+    raw.set_weights(halved.get_weights())
+
+    close(halved(2 * normal((2, 8, 8, 3))), raw(normal((2, 8, 8, 3))))
+
+
+def test_images_are_resized_to_image_size():
+    resizing = tiny(image_size=(12, 16))
+    direct = tiny(image_size=(12, 16), input_shape=(12, 16, 3))
+    direct.set_weights(resizing.get_weights())
+    images = normal((2, 8, 8, 3))
+
+    resized = ops.image.resize(images, (12, 16), interpolation="bilinear")
+
+    close(resizing(images), direct(resized))
+
+
+@pytest.mark.parametrize(
+    ("fields", "tokens"),
+    [
+        ({"input_shape": (8, 12, 3), "image_size": (8, 12)}, 6),
+        ({"input_shape": (8, 12, 1), "image_size": (8, 12), "patch_size": (4, 3)}, 8),
+        ({"stride": 2}, 9),
+        ({"stride": (4, 1)}, 10),
+    ],
+    ids=["non-square", "non-square-patch", "overlapping", "overlapping-one-way"],
+)
+def test_geometry(fields, tokens):
+    model = tiny(**fields)
+
+    assert model.get_layer("block_0").output.shape == (None, tokens, 8)
+    images = normal((2, *model.input_shape[1:]))
+    assert np.isfinite(to_numpy(model(images))).all()
+
+
+@pytest.mark.parametrize("position_embedding", ["none", "learned", "sincos1d", "sincos2d"])
+@pytest.mark.parametrize("pooling", ["flatten", "class_token", "mean"])
+def test_pooling_and_positions_go_together(pooling, position_embedding):
+    model = create_vit_classifier(
+        input_shape=(8, 12, 3),
+        num_classes=5,
+        **{
+            **TINY,
+            "image_size": (8, 12),
+            "num_layers": 0,
+            "pooling": pooling,
+            "position_embedding": position_embedding,
+        },
+    )
+
+    tokens = 6 + (pooling == "class_token")
+    assert model.get_layer("encoder").output.shape == (None, tokens, 8)
+    assert model.get_layer("head_0").kernel.shape[0] == (48 if pooling == "flatten" else 8)
+    assert model.output_shape == (None, 5)
+
+
+def test_positions_reach_the_model():
+    images = np.ones((1, 8, 8, 3), "float32")
+    without = tiny(**NO_SPT, position_embedding="none", num_layers=0)
+    with_ = tiny(**NO_SPT, position_embedding="sincos2d", num_layers=0)
+
+    def tokens(model):
+        return to_numpy(keras.Model(model.input, model.get_layer("encoder").output)(images))
+
+    close(tokens(without)[0], tokens(without)[0, :1].repeat(4, axis=0), 1e-6)
+    assert len(np.unique(tokens(with_)[0].round(4), axis=0)) == 4
+
+
+def test_vanilla_is_its_explicit_switches():
+    explicit = tiny(**NO_SPT, **NO_LSA)
+
+    assert tiny(vanilla=True).get_config() == explicit.get_config()
+
+
+def test_config_and_keywords_are_the_same():
+    config = ModelConfig(**TINY)
+
+    of_config = create_vit_classifier(config, input_shape=(8, 8, 3), num_classes=5)
+    changed = create_vit_classifier(config, input_shape=(8, 8, 3), num_classes=5, num_layers=1)
+
+    assert of_config.get_config() == tiny().get_config()
+    assert changed.get_config() == tiny(num_layers=1).get_config()
+
+
+def test_kernels_and_embeddings_start_as_asked():
+    model = create_vit_classifier(
+        input_shape=(8, 8, 3),
+        **{**TINY, "projection_dim": 256, "patch_size": 1},
+        embedding_initializer="standard_normal",
+        kernel_initializer="glorot_normal",
+    )
+
+    positions = to_numpy(model.get_layer("encoder").trainable_variables[0])
+    kernel = to_numpy(model.get_layer("block_0").mlp_hidden.kernel)
+    assert 0.95 < positions.std() < 1.05
+    # A uniform draw of the same variance would end at sqrt(3) standard deviations.
+    assert np.abs(kernel).max() > 1.8 * kernel.std()
+
+
+def test_unknown_field():
+    with pytest.raises(TypeError, match="patch_sise"):
+        create_vit_classifier(patch_sise=4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pooling": "max"}, "pooling is one of .*'max'"),
+        ({"projection_dim": 0}, "projection_dim must be at least 1.*0"),
+        ({"dropout": 1.0}, "dropout must be at least 0 and below 1.*1.0"),
+        ({"image_size": 4, "patch_size": 6}, "patch_size must be no larger than image_size=4.*6"),
+        ({"projection_dim": 6, "position_embedding": "sincos2d"}, "divisible by 4.*6"),
+        pytest.param(
+            {"projection_dim": 7, "position_embedding": "sincos1d"},
+            "projection_dim",
+            marks=pytest.mark.xfail(strict=True, reason="the layer's ValueError comes through"),
+        ),
+    ],
+)
+def test_bad_field(fields, message):
+    with pytest.raises(InputError, match=message):
+        create_vit_classifier(**fields)
+
+
+@pytest.mark.parametrize("vanilla", ARMS)
+def test_saved_model_gives_the_same(vanilla, tmp_path):
+    model = tiny(vanilla=vanilla, pooling="class_token", augmentation=RandomAffine(seed=0))
+    model.get_layer("normalization").adapt(images_of((16, 8, 8, 3)))
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    close(loaded(images_of()), model(images_of()), 1e-6)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_logits_are_float32_under_mixed_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = tiny()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+    model.get_layer("normalization").adapt(images_of((16, 8, 8, 3)))
+    logits = model(images_of())
+
+    assert model.get_layer("block_1").compute_dtype == policy.removeprefix("mixed_")
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    assert np.isfinite(to_numpy(logits)).all()
+
+
+def test_augmentation_changes_nothing_in_inference():
+    augmented = tiny(augmentation=RandomAffine(rotation=0.2, seed=0))
+    plain = tiny()
+    images = normal((4, 8, 8, 3))
+
+    close(augmented(images, training=False), plain(images, training=False), 0)
+
+
+def test_augmentation_acts_in_training():
+    augmented = tiny(augmentation=RandomAffine(rotation=0.2, seed=0), **NO_DROPOUT)
+    images = normal((4, 8, 8, 3))
+
+    difference = to_numpy(augmented(images, training=True)) - to_numpy(augmented(images))
+
+    assert np.abs(difference).max() > 1e-2

@@ -1,0 +1,142 @@
+"""A run killed at any moment ends, resumed, where the uninterrupted run ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.recipes import digits
+from small_vit.training import run_experiment
+
+TIMES = ("seconds",)
+
+
+@pytest.fixture
+def config():
+    """Dropout, stochastic depth and augmentation on: their random states must be resumed too."""
+    return digits().replace(
+        model={
+            "num_layers": 1,
+            "projection_dim": 16,
+            "num_heads": 2,
+            "key_dim": 8,
+            "dropout": 0.1,
+            "attention_dropout": 0.1,
+            "stochastic_depth": 0.1,
+            "patch_size": 4,
+        },
+        data={"train_examples": 400},
+        train={"epochs": 4, "batch_size": 64},
+    )
+
+
+def weights(directory):
+    model = keras.saving.load_model(directory / "model.keras", compile=False)
+    return [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.weights]
+
+
+def metrics(directory):
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{key: row[key] for key in row if key not in TIMES} for row in rows]
+
+
+def run_in_a_process(config, directory, resume):
+    code = (
+        "import json, sys\n"
+        "from small_vit.config import ExperimentConfig\n"
+        "from small_vit.training import run_experiment\n"
+        "config = ExperimentConfig.from_dict(json.loads(sys.argv[1]))\n"
+        "run_experiment(config, sys.argv[2], resume=sys.argv[3] == 'True')\n"
+    )
+    root = Path(__file__).parent.parent
+    return subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps(config.to_dict()), directory, str(resume)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def wait_for_epoch(process, directory, epoch):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        path = directory / "metrics.jsonl"
+        if path.exists() and len(path.read_text().splitlines()) >= epoch:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"epoch {epoch} was not reached")
+
+
+def test_a_killed_run_resumes_bitwise(config, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert run_in_a_process(config, whole, resume=False).wait(timeout=180) == 0
+
+    process = run_in_a_process(config, killed, resume=False)
+    wait_for_epoch(process, killed, 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "result.json").exists()
+
+    assert run_in_a_process(config, killed, resume=True).wait(timeout=180) == 0
+    assert metrics(killed) == metrics(whole)
+    for resumed, uninterrupted in zip(weights(killed), weights(whole), strict=True):
+        np.testing.assert_array_equal(resumed, uninterrupted)
+
+
+def test_the_same_config_gives_the_same_numbers_in_one_process(config, tmp_path):
+    short = config.replace(train={"epochs": 2})
+    first = run_experiment(short, tmp_path / "first")
+    second = run_experiment(short, tmp_path / "second")
+    assert first.test_loss == second.test_loss
+    other = run_experiment(short.replace(train={"seed": 1}), tmp_path / "other")
+    assert other.test_loss != first.test_loss
+
+
+def test_a_changed_config_is_refused_by_name(config, tmp_path):
+    short = config.replace(train={"epochs": 1})
+    run_experiment(short, tmp_path / "run")
+    changed = short.replace(train={"learning_rate": 0.5}, model={"num_heads": 1})
+    with pytest.raises(InputError, match=r"model\.num_heads: 2 -> 1.*train\.learning_rate"):
+        run_experiment(changed, tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_is_not_trained_again(config, tmp_path):
+    short = config.replace(train={"epochs": 1})
+    first = run_experiment(short, tmp_path / "run")
+    before = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
+    assert run_experiment(short, tmp_path / "run", resume=True) == first
+    assert (tmp_path / "run" / "model.keras").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="already holds a run"):
+        run_experiment(short, tmp_path / "run")
+
+
+def test_the_run_directory_describes_itself(config, tmp_path):
+    short = config.replace(train={"epochs": 2})
+    result = run_experiment(short, tmp_path / "run")
+    run = tmp_path / "run"
+    stored = ExperimentConfig.from_dict(json.loads((run / "config.json").read_text()))
+    assert stored == short
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["backend"] == keras.backend.backend()
+    assert {"command", "commit", "device", "versions", "data_fingerprint"} <= set(environment)
+    numbers = json.loads((run / "result.json").read_text())
+    assert numbers["test_accuracy"] == result.test_accuracy
+    assert {"test_top5_accuracy", "test_loss", "trainable_parameters", "seconds"} <= set(numbers)
+    assert numbers["epochs"] == 2
+    assert numbers["seconds_per_epoch"] > 0
+    header, *rows = (run / "history.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert header.split(",")[0] == "epoch"
+    for picture in ("curves.png", "patches.png", "attention.png"):
+        assert (run / picture).read_bytes().startswith(b"\x89PNG")
+        assert f"({picture})" in (run / "report.md").read_text()
+    assert not list(run.glob(".partial*"))
+    assert not (run / "checkpoint.npz").exists()

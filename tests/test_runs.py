@@ -1,0 +1,91 @@
+"""Nothing a user had is lost or half-written."""
+
+import errno
+import json
+import math
+
+import numpy as np
+import pytest
+
+from small_vit import training
+from small_vit.callbacks import TrainingDiverged
+from small_vit.errors import InputError
+from small_vit.recipes import digits
+from small_vit.runs import RunDirectory, write_text, written_whole
+
+
+@pytest.fixture
+def config():
+    return digits().replace(
+        model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
+        data={"train_examples": 100},
+        train={"epochs": 2, "batch_size": 64},
+    )
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(InputError, match="No space left"), written_whole(tmp_path / "file") as path:
+        path.write_text("ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (tmp_path / "file").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match=r"Could not make the folder .*--out"):
+        training.run_experiment(config, tmp_path / "file" / "run")
+
+
+def test_a_disk_that_fills_up_is_one_clear_error(config, tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("small_vit.runs.np.savez", full)
+    with pytest.raises(InputError, match=r"checkpoint\.npz: No space left.*--resume"):
+        training.run_experiment(config, tmp_path / "run")
+
+
+def test_a_folder_without_a_run_cannot_be_resumed(config, tmp_path):
+    with pytest.raises(InputError, match="holds no run"):
+        training.run_experiment(config, tmp_path, resume=True)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="holds no run"):
+        RunDirectory(tmp_path).config()
+
+
+def test_other_data_or_backend_is_refused(config, tmp_path):
+    directory = RunDirectory(tmp_path)
+    environment = {"backend": "tensorflow", "data_fingerprint": "aa"}
+    directory.create(config, environment, ["a", "b"])
+    directory.check_same(config.replace(data={"data_dir": "moved"}), environment)
+    with pytest.raises(InputError, match="backend: tensorflow -> jax"):
+        directory.check_same(config, environment | {"backend": "jax"})
+    with pytest.raises(InputError, match="data_fingerprint: aa -> bb"):
+        directory.check_same(config, environment | {"data_fingerprint": "bb"})
+
+
+def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
+    class PoisonedInEpoch2(training.StopAtNonFiniteLoss):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                kernel = self.model.get_layer("logits").kernel
+                kernel.assign(np.full(kernel.shape, math.nan))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "StopAtNonFiniteLoss", PoisonedInEpoch2)
+        with pytest.raises(TrainingDiverged, match="loss became nan in step 1"):
+            training.run_experiment(config, tmp_path / "run")
+    with np.load(tmp_path / "run" / "checkpoint.npz") as checkpoint:
+        assert len(json.loads(str(checkpoint["history"]))) == 1
+        arrays = [checkpoint[name] for name in checkpoint.files if name != "history"]
+    assert all(np.isfinite(array).all() for array in arrays)
+    assert training.run_experiment(config, tmp_path / "run", resume=True).epochs == 2
+
+
+def test_channel_statistics():
+    images = np.random.default_rng(0).integers(0, 256, (7, 5, 4, 3), "uint8")
+    mean, variance = training.channel_statistics(images)
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)))
+    np.testing.assert_allclose(variance, images.var((0, 1, 2)))

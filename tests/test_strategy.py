@@ -68,4 +68,4 @@ def test_absent_devices_are_refused_with_what_is_there(name):
 def test_the_cpu_is_found(name):
     strategy = choose_strategy(name)
     assert strategy.devices == 1
-    assert "cores" in strategy.description
+    assert "core" in strategy.description

@@ -15,8 +15,10 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from small_vit.errors import exit_on_input_error
+from small_vit.images import read_image
 from small_vit.plots import plot_attention, plot_temperatures, save
-from small_vit.plots.sources import first_test_image, read_image, read_model
+from small_vit.plots.sources import first_test_image
+from small_vit.predict import load_model
 from small_vit.runs import RunDirectory
 
 
@@ -33,9 +35,9 @@ def main(
         image: An image file. Default: the first test image of the run's dataset.
         out: Folder of the pictures. Default: the run's.
     """
-    model, class_names = read_model(run)
-    height, width, channels = model.input_shape[1:]
     config = RunDirectory(run).config()
+    model, class_names = load_model(run)
+    height, width, channels = model.input_shape[1:]
     pixels = read_image(image, (height, width), channels) if image else first_test_image(config)
     print(save(plot_attention(model, pixels, class_names), (out or run) / "attention.png"))
     if config.model.temperature != "none":

@@ -18,8 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when i
 
 from small_vit.config import ModelConfig, Size, as_pair
 from small_vit.errors import exit_on_input_error
+from small_vit.images import fit_image, read_image, scale_image
 from small_vit.plots import plot_patches, plot_shifted_views, save
-from small_vit.plots.sources import first_test_image, fit_image, read_image, scale_image
+from small_vit.plots.sources import first_test_image
 from small_vit.runs import RunDirectory
 
 

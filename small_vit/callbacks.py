@@ -75,7 +75,9 @@ class RunFiles(keras.callbacks.Callback):
 
 
 class ShowProgress(keras.callbacks.Callback):
-    """Shows the whole run: a bar with the time left on a terminal, else one line an epoch.
+    """Shows the whole run: one line an epoch, and on a terminal a bar with the time left.
+
+    A context manager: the bar is shown from its start to its end.
 
     Args:
         title: What is being trained.
@@ -91,10 +93,6 @@ class ShowProgress(keras.callbacks.Callback):
         self.initial_epoch = initial_epoch
         self.steps_per_epoch = steps_per_epoch
         self.console = Console(soft_wrap=True)
-
-    def on_train_begin(self, logs=None):
-        """Start the clock and the bar."""
-        self.started = time.perf_counter()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -105,12 +103,24 @@ class ShowProgress(keras.callbacks.Callback):
             disable=not self.console.is_terminal,
             transient=True,
         )
+
+    def __enter__(self):
+        """Show the bar."""
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exception):
+        """Give the terminal back, also after Ctrl-C."""
+        self.bar.stop()
+
+    def on_train_begin(self, logs=None):
+        """Start the clock."""
+        self.started = time.perf_counter()
         self.task = self.bar.add_task(
             self.title,
             total=self.epochs * self.steps_per_epoch,
             completed=self.initial_epoch * self.steps_per_epoch,
         )
-        self.bar.start()
 
     def on_train_batch_end(self, batch, logs=None):
         """Advance the bar."""
@@ -126,10 +136,6 @@ class ShowProgress(keras.callbacks.Callback):
             f"val_accuracy {logs['val_accuracy']:.4f}  left {_clock(left)}",
             highlight=False,
         )
-
-    def on_train_end(self, logs=None):
-        """Take the bar away."""
-        self.bar.stop()
 
 
 def _clock(seconds):

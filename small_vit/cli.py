@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -21,7 +20,7 @@ from small_vit.config import (
 )
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.recipes import RECIPES
-from small_vit.runs import RunDirectory
+from small_vit.runs import RunDirectory, new_path
 from small_vit.training import run_experiment
 
 DESCRIPTION = """Train Vision Transformers from scratch on a small dataset, with and without Shifted
@@ -76,7 +75,8 @@ def main(arguments=None):
     arguments = sys.argv[1:] if arguments is None else arguments
     with exit_on_input_error():
         options, config = parse(arguments)
-        directory = options.resume or options.out or _new_directory(options, config)
+        label = "compare" if options.compare else f"seed{config.train.seed}"
+        directory = options.resume or options.out or new_path(config, label)
         try:
             if options.compare:
                 _run_comparison(options, config, directory)
@@ -144,12 +144,6 @@ def _begun(directory):
         config = ExperimentConfig.from_dict(plan["config"])
         return config, {"compare": True, "seeds": plan["seeds"]}
     return RunDirectory(directory).config(), {}
-
-
-def _new_directory(options, config):
-    arm = "compare" if options.compare else f"{config.model.arm}-seed{config.train.seed}"
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.recipe}-{config.data.dataset}-{arm}-{stamp}"
 
 
 def _run_comparison(options, config, directory):

@@ -8,6 +8,8 @@ import numpy as np
 from scipy import stats
 
 from small_vit.errors import InputError
+from small_vit.plots import plot_curves, save
+from small_vit.plots.sources import read_histories
 from small_vit.recipes import PUBLISHED
 from small_vit.runs import RunDirectory, make_folder, write_json, write_text
 from small_vit.training import run_experiment
@@ -43,7 +45,7 @@ class Estimate:
 
 
 def compare(config, seeds, directory, resume=False, tensorboard=False):
-    """Train both arms on the same seeds and write comparison.md.
+    """Train both arms on the same seeds and write comparison.md with their curves.
 
     Args:
         config: `ExperimentConfig` of the SPT+LSA arm; the vanilla arm is the same without SPT and
@@ -80,7 +82,11 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
                     tensorboard=tensorboard,
                 )
             )
-    write_text(directory / "comparison.md", comparison_table(results) + "\n")
+    save(plot_curves(read_histories([directory])), directory / "curves.png")
+    write_text(
+        directory / "comparison.md",
+        f"{comparison_table(results)}\n\n![Loss and accuracy of both arms](curves.png)\n",
+    )
     return results
 
 

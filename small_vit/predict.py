@@ -8,11 +8,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import tyro
-from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.special import softmax
 
 import small_vit  # noqa: F401 - registers the layers
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.images import read_image
 
 
 @dataclass(frozen=True)
@@ -54,31 +54,6 @@ def load_model(path):
     return model, [f"class {index}" for index in range(model.output_shape[-1])]
 
 
-def load_image(path, shape):
-    """Read an image file as a model takes it: cropped about its centre, resized.
-
-    Args:
-        path: Image file.
-        shape: (height, width, channels).
-
-    Returns:
-        uint8 array of that shape.
-
-    Raises:
-        InputError: if the file is missing or no image.
-    """
-    height, width, channels = shape
-    try:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB" if channels == 3 else "L")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path} is no image file that Pillow can read: {error}") from error
-    fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BICUBIC)
-    return np.asarray(fitted, dtype="uint8").reshape(shape)
-
-
 def main():
     """Run the command line."""
     options = tyro.cli(CommandLine, prog="python -m small_vit.predict")
@@ -86,8 +61,9 @@ def main():
         if not options.images:
             raise InputError("Name at least one image file after the model.")
         model, names = load_model(options.model)
-        images = np.stack([load_image(path, model.input_shape[1:]) for path in options.images])
-    probabilities = softmax(model.predict(images, verbose=0), axis=-1)
+        height, width, channels = model.input_shape[1:]
+        images = [read_image(path, (height, width), channels) for path in options.images]
+    probabilities = softmax(model.predict(np.stack(images), verbose=0), axis=-1)
     for path, row in zip(options.images, probabilities, strict=True):
         print(path)
         for index in row.argsort()[::-1][:5]:

@@ -118,7 +118,7 @@ def digits():
         },
         augment={"flip": False, "rotation": 0.03, "zoom": 0.1, "translation": 0.1},
         data={"dataset": "digits"},
-        train={"epochs": 40, "batch_size": 64},
+        train={"epochs": 25, "batch_size": 64},
     )
 
 

@@ -1,8 +1,8 @@
 """report.md: one run for a reader, with its pictures."""
 
 from small_vit.config import as_pair
+from small_vit.images import scale_image
 from small_vit.plots import plot_attention, plot_curves, plot_shifted_views, save
-from small_vit.plots.sources import scale_image
 from small_vit.recipes import RECIPES
 from small_vit.runs import write_text
 

@@ -18,6 +18,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -110,6 +111,13 @@ def make_folder(path):
         raise InputError(
             f"Could not make the folder {path}: {error.strerror}. Choose another with --out."
         ) from error
+
+
+def new_path(config, label):
+    """Return a path under runs/ for a new run of `config`, named by what it is and the time."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{config.recipe}-{config.data.dataset}-{config.model.arm}-{label}-{stamp}"
+    return Path("runs") / name
 
 
 class RunDirectory:

@@ -31,9 +31,8 @@ def choose_strategy(name="auto"):
     """Choose devices by name on the Keras backend in use.
 
     On TensorFlow several devices train under `tf.distribute` (`MirroredStrategy`, `TPUStrategy`),
-    on JAX under `keras.distribution.DataParallel`; there, several hosts join when the environment
-    variables of `keras.distribution.initialize` are set. `"cpu"` takes every CPU device that the
-    backend shows, which is one unless it was told to split the CPU.
+    on JAX under `keras.distribution.DataParallel`. `"cpu"` takes every CPU device that the backend
+    shows, which is one unless it was told to split the CPU.
 
     Args:
         name: `"auto"` (the TPU, else all GPUs, else the CPU), `"cpu"`, `"gpu"` (the first),
@@ -102,8 +101,6 @@ def _tensorflow_scope(kind, devices, found):
 def _jax_devices():
     import jax
 
-    if "KERAS_DISTRIBUTION_JOB_ADDRESSES" in os.environ:
-        keras.distribution.initialize()
     found = {}
     for kind in ("cpu", "gpu", "tpu"):
         try:

@@ -16,17 +16,17 @@ from small_vit.evaluation import full_metrics, predict_logits
 from small_vit.model import create_vit_classifier
 from small_vit.optimizers import AdamW
 from small_vit.report import write_report
-from small_vit.runs import Result, RunDirectory, describe_environment
+from small_vit.runs import Result, RunDirectory, describe_environment, new_path
 from small_vit.schedules import WarmUpCosine
 from small_vit.strategy import choose_strategy
 
 
-def run_experiment(config, directory, resume=False, tensorboard=False):
+def run_experiment(config, directory=None, resume=False, tensorboard=False):
     """Train one model, evaluate it once on the test set and leave a run directory.
 
     Args:
         config: `ExperimentConfig`.
-        directory: Where the run's files go; made if absent.
+        directory: Where the run's files go; made if absent. Default: a new one under runs/.
         resume: Whether to go on with the run begun there. It ends with the weights and metrics of
             the uninterrupted run. A run that has ended is not trained again.
         tensorboard: Whether to write TensorBoard's curves to `directory/tensorboard` (needs
@@ -39,7 +39,7 @@ def run_experiment(config, directory, resume=False, tensorboard=False):
         InputError: for data, devices, settings or folders that cannot be used, before training.
         TrainingDiverged: if the loss stops being finite; the last checkpoint stays.
     """
-    directory = RunDirectory(directory)
+    directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
     strategy = choose_strategy(config.train.strategy)
 
     # ---------------------------------------------------------------- data
@@ -75,16 +75,18 @@ def run_experiment(config, directory, resume=False, tensorboard=False):
         # ----------------------------------------------------------- train
         started = time.perf_counter()
         title = f"{config.data.dataset} {config.model.arm} seed {config.train.seed}"
+        progress = ShowProgress(title, config.train.epochs, len(history), engine.steps_per_epoch)
         callbacks = [
             StopAtNonFiniteLoss(),
             Validation(validation, config.train.batch_size),
             RunFiles(directory, history),
-            ShowProgress(title, config.train.epochs, len(history), engine.steps_per_epoch),
+            progress,
         ]
         if tensorboard:
             callbacks.append(_tensorboard(directory))
         earlier = sum(row["seconds"] for row in history)
-        engine.run(len(history), config.train.epochs, callbacks)
+        with progress:
+            engine.run(len(history), config.train.epochs, callbacks)
 
         # -------------------------- test: looked at once, after everything
         logits = predict_logits(model, dataset.test.images, config.train.batch_size)

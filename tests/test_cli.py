@@ -12,6 +12,7 @@ from PIL import Image
 
 from small_vit import cli, predict
 from small_vit.errors import InputError
+from small_vit.images import read_image
 from small_vit.recipes import digits, keras_example
 
 ROOT = Path(__file__).parent.parent
@@ -146,10 +147,10 @@ def test_prediction_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(InputError, match="has not ended"):
         predict.load_model(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match="no image file"):
-        predict.load_image(tmp_path / "notes.txt", (8, 8, 1))
-    with pytest.raises(InputError, match="There is no file"):
-        predict.load_image(tmp_path / "absent.png", (8, 8, 1))
+    with pytest.raises(InputError, match=r"notes\.txt as an image"):
+        read_image(tmp_path / "notes.txt", (8, 8))
+    with pytest.raises(InputError, match=r"absent\.png as an image: No such file"):
+        read_image(tmp_path / "absent.png", (8, 8))
 
 
 def test_an_image_is_cropped_about_its_centre(tmp_path):
@@ -157,5 +158,5 @@ def test_an_image_is_cropped_about_its_centre(tmp_path):
     pixels = np.zeros((10, 30, 3), "uint8")
     pixels[:, 10:20] = 255
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    assert (predict.load_image(tmp_path / "wide.png", (5, 5, 3)) > 200).all()
-    assert predict.load_image(tmp_path / "wide.png", (5, 5, 1)).shape == (5, 5, 1)
+    assert (read_image(tmp_path / "wide.png", (5, 5)) > 200).all()
+    assert read_image(tmp_path / "wide.png", (5, 4), channels=1).shape == (5, 4, 1)

@@ -62,6 +62,7 @@ def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
         ("spt+lsa", 4),
     ]
     assert "| difference |" in (tmp_path / "comparison.md").read_text()
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="already holds a comparison"):
         compare(config, 2, tmp_path)
     with pytest.raises(InputError, match="another comparison"):

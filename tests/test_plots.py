@@ -14,6 +14,7 @@ from PIL import Image
 
 from small_vit import ExperimentConfig, create_vit_classifier
 from small_vit.errors import InputError
+from small_vit.images import read_image, scale_image
 from small_vit.plots import (
     attention_rollout,
     attention_scores,
@@ -28,7 +29,7 @@ from small_vit.plots.attention import attention_received, temperatures
 from small_vit.plots.colors import line_colors
 from small_vit.plots.curves import mean_and_range
 from small_vit.plots.patches import assemble, shifted_patches
-from small_vit.plots.sources import read_histories, read_image, scale_image
+from small_vit.plots.sources import read_histories
 from small_vit.runs import RunDirectory
 
 ROOT = Path(__file__).parent.parent

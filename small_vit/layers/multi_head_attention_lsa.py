@@ -26,8 +26,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         temperature_form: `"divisor"`: scores are divided by a variable that starts at
             sqrt(key_dim) (the Keras example); `"multiplier"`: they are multiplied by one that
             starts at 1 / sqrt(key_dim) (the paper's code). Same start, another gradient.
-        diagonal_mask: Whether a token is kept from attending to itself. A lone token, which has
-            nothing else to attend to, still does.
+        diagonal_mask: Whether a token is kept from attending to itself. A token that has nothing
+            else to attend to, alone or left alone by `attention_mask`, still does.
         output_bias: Whether the output projection has a bias. Default: as `use_bias` says, which
             holds for query, key and value (the paper's code has a bias on the output only).
         **kwargs: As for `keras.layers.MultiHeadAttention`: `value_dim`, `dropout`, `use_bias`,
@@ -123,11 +123,12 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         # query: (batch, T, heads, key_dim); key, value: (batch, S, heads, key_dim or value_dim)
         scores = ops.einsum(self._dot_product_equation, key, self._scale(query))
         if self.diagonal_mask:
-            # An additive constant, which the compiler folds: exp(lowest) is exactly 0, and so is
-            # its gradient.
-            lowest = -3e4 if scores.dtype == "float16" else -1e9
+            # An additive constant, which the compiler folds: exp(low) is exactly 0, and so is its
+            # gradient. Keras's mask is twice as low, so what it masks loses even to the diagonal.
+            dtype = keras.backend.standardize_dtype(scores.dtype)
+            low = -1.5e4 if dtype == "float16" else -5e8
             tokens = ops.shape(query)[1]
-            scores = scores + lowest * ops.eye(tokens, dtype=scores.dtype)
+            scores = scores + low * ops.eye(tokens, dtype=dtype)
         scores = self._masked_softmax(scores, attention_mask)  # (batch, heads, T, S)
         dropped = self._dropout_layer(scores, training=training)
         return ops.einsum(self._combine_equation, dropped, value), scores

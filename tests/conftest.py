@@ -1,0 +1,7 @@
+"""Settings that must hold before Keras starts."""
+
+import os
+
+# The tests compile much and compute little: without XLA's optimisations they take half the time.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

@@ -24,11 +24,11 @@ class RandomAffine(keras.layers.Layer):
         seed: Seed of the draws.
 
     Call arguments:
-        images: `(batch, height, width, channels)`.
+        images: `(batch, height, width, channels)`, of any type.
         training: Whether to augment; without it images pass through.
 
     Returns:
-        Images of the same shape.
+        Images of the same shape, of the layer's compute type.
     """
 
     def __init__(self, flip=True, rotation=0.02, zoom=0.2, translation=0.0, seed=None, **kwargs):
@@ -42,6 +42,7 @@ class RandomAffine(keras.layers.Layer):
 
     def call(self, images, training=False):
         """Return `images`, augmented in training."""
+        images = ops.cast(images, self.compute_dtype)
         if not training:
             return images
         return warp(images, self._draw_matrices(ops.shape(images)[0], images.shape[1:3]))

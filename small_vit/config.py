@@ -20,7 +20,7 @@ def as_pair(size: Size) -> tuple[int, int]:
     Raises:
         InputError: if `size` is not a positive int or a pair of them.
     """
-    pair = (size, size) if isinstance(size, int) else tuple(size)
+    pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
     if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
         raise InputError(
             f"A size is a positive int or a (height, width) of two. Received: {size!r}."
@@ -125,12 +125,12 @@ class ModelConfig(_Checked):
         )
         if self.stride is not None:
             as_pair(self.stride)
-        if self.position_embedding == "sincos2d":
-            self._require(
-                self.projection_dim % 4 == 0,
-                "projection_dim",
-                "divisible by 4 for position_embedding='sincos2d'",
-            )
+        divisor = {"sincos1d": 2, "sincos2d": 4}.get(self.position_embedding, 1)
+        self._require(
+            self.projection_dim % divisor == 0,
+            "projection_dim",
+            f"divisible by {divisor} for position_embedding={self.position_embedding!r}",
+        )
 
     @property
     def arm(self) -> str:

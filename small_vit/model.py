@@ -53,7 +53,9 @@ def create_vit_classifier(
     images = keras.Input(input_shape, name="images")
     x = (normalization or keras.layers.Normalization(name="normalization"))(images)
     if as_pair(config.image_size) != tuple(input_shape[:2]):
-        x = keras.layers.Resizing(*as_pair(config.image_size), name="resizing")(x)
+        # Not the Resizing layer: called without `training` it counts as training, and Keras hands
+        # that on to every dropout behind it.
+        x = keras.ops.image.resize(x, as_pair(config.image_size))
     if augmentation is not None:
         x = augmentation(x)
     x = _tokens(x, config)

@@ -57,7 +57,8 @@ class AdamW(keras.optimizers.AdamW):
             )
         self.decay_rule = decay_rule
         self.decay_exclude = tuple(decay_exclude)
-        names = [f"^{name}$" for kind in decay_exclude for name in _NAMES_OF[kind]]
+        # On TensorFlow the optimizer sees names as "block_0/mlp_output/bias:0".
+        names = [rf"(^|/){name}(:0)?$" for kind in decay_exclude for name in _NAMES_OF[kind]]
         self.exclude_from_weight_decay(var_names=names)
 
     def update_step(self, gradient, variable, learning_rate):

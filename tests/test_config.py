@@ -113,7 +113,7 @@ def test_size_is_a_pair(size, pair):
         (4, 4, 4),
         (4.0, 4),
         "44",
-        pytest.param(7.5, marks=pytest.mark.xfail(strict=True, reason="TypeError")),
+        7.5,
     ],
 )
 @pytest.mark.parametrize("field", ["image_size", "patch_size", "stride"])

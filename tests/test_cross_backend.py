@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from layer_harness import BACKEND, close, normal, randomize, to_numpy
 
+from layer_harness import BACKEND, close, normal, randomize, to_numpy
 from small_vit import create_vit_classifier
 
 PREDICT = """

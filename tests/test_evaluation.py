@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from layer_harness import normal
 
+from layer_harness import normal
 from small_vit.evaluation import basic_metrics, calibration_error, full_metrics, predict_logits
 
 

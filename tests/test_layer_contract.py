@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+
 from layer_harness import (
     BACKEND,
     LAYERS,

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from layer_harness import close, gradient, normal, randomize, to_numpy, weights_of
 
+from layer_harness import close, gradient, normal, randomize, to_numpy, weights_of
 from small_vit import MultiHeadAttentionLSA
 
 TOKENS, DIM, HEADS, KEY_DIM = 5, 6, 2, 4
@@ -184,18 +184,15 @@ def test_user_mask_and_diagonal_mask_hold_together():
     assert (to_numpy(scores)[:, :, open_] > 0).all()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="attends to itself with weight 1 / tokens, and in float16 as the backend has it",
-)
-def test_token_with_nothing_left_to_attend_to():
-    x = normal((2, TOKENS, DIM))
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_token_with_nothing_else_to_attend_to_attends_to_itself(dtype):
+    x = normal((2, TOKENS, DIM), scale=10)
 
-    _, scores = make()(x, x, use_causal_mask=True, return_attention_scores=True)
+    _, scores = make(dtype=dtype)(x, x, use_causal_mask=True, return_attention_scores=True)
 
-    first = to_numpy(scores)[:, :, 0]
-    assert (first[..., 1:] == 0).all()
-    assert np.isin(first[..., 0], (0, 1)).all()
+    first, later = to_numpy(scores)[:, :, 0], diagonal(scores)[..., 1:]
+    assert (first == np.eye(TOKENS)[0]).all()
+    assert (later == 0).all()
 
 
 def value_gradients(layer, token):

@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from layer_harness import close, normal, randomize, to_numpy, weights_of
 
+from layer_harness import close, normal, randomize, to_numpy, weights_of
 from small_vit import PatchEncoder
 
 

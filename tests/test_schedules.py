@@ -6,8 +6,8 @@ import math
 import keras
 import numpy as np
 import pytest
-from layer_harness import to_numpy
 
+from layer_harness import to_numpy
 from small_vit import WarmUpCosine
 
 

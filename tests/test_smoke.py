@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
-from layer_harness import close, normal, to_numpy
 
 import small_vit
+from layer_harness import close, normal, to_numpy
 
 
 def test_model_trains_saves_and_loads(tmp_path):

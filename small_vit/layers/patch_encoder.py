@@ -66,16 +66,17 @@ class PatchEncoder(keras.layers.Layer):
                 f"PatchEncoder expects (batch, {self._count}, {self.projection_dim}). "
                 f"Received: input_shape={tuple(input_shape)}"
             )
+        # Cloned, since a second draw from one initializer instance would repeat the first.
         if self.class_token:
             self._class_token = self.add_weight(
                 shape=(1, 1, self.projection_dim),
-                initializer=_clone(self.embedding_initializer),
+                initializer=self.embedding_initializer.clone(),
                 name="class_token",
             )
         if self.position_embedding == "learned":
             self._positions = self.add_weight(
                 shape=(self._count + self.class_token, self.projection_dim),
-                initializer=_clone(self.embedding_initializer),
+                initializer=self.embedding_initializer.clone(),
                 name="position_embedding",
             )
 
@@ -137,8 +138,3 @@ def _sincos(positions, dim):
     frequencies = 1.0 / 10_000 ** (np.arange(dim // 2) / (dim / 2))
     angles = positions[:, None] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
-
-
-def _clone(initializer):
-    """A second draw from one initializer instance would repeat the first."""
-    return initializer.__class__.from_config(initializer.get_config())

@@ -46,7 +46,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         kernel_initializer: Start of the projection's kernel.
 
     Call arguments:
-        images: `(batch, height, width, channels)`.
+        images: `(batch, height, width, channels)`, of any type.
 
     Returns:
         `(tokens, patches)`: `(batch, num_patches, projection_dim)` and the flattened patches
@@ -106,6 +106,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
     def build(self, input_shape):
         """Check the images' shape and create the weights."""
         _, rows, columns, features = self._patches_shape(input_shape)
+        self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         flat_shape = (input_shape[0], rows * columns, features)
         self._pixel_index = self._index_pixels(tuple(input_shape[1:3]), rows, columns)
         self.projection.build(flat_shape)
@@ -116,6 +117,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         """Return `(tokens, patches)` of `images`."""
         down, right = self._shift
         rows, columns = self._pixel_index.shape[:2]
+        images = ops.cast(images, self.compute_dtype)
         padded = ops.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
         pixels = ops.reshape(padded, (-1, padded.shape[1] * padded.shape[2], padded.shape[3]))
         # All copies of all patches in one gather: (batch, rows, columns, patch pixels x copies,

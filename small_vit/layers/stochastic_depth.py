@@ -18,10 +18,15 @@ class StochasticDepth(keras.layers.Dropout):
 
     Returns:
         The same shape; in inference, the inputs.
+
+    Raises:
+        ValueError: if `rate` is out of range.
     """
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(rate, seed=seed, **kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}")
 
     def build(self, input_shape):
         """Make one draw an example, for inputs of any rank."""

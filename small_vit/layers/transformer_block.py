@@ -69,8 +69,12 @@ class TransformerBlock(keras.layers.Layer):
         """Create the sublayers, the MLP's output as wide as the tokens, and their weights."""
         policy = self.dtype_policy
         norm = {"epsilon": self.norm_epsilon, "dtype": policy}
-        dense = {"kernel_initializer": self.kernel_initializer, "dtype": policy}
         dim = input_shape[-1]
+
+        def dense():
+            # A second draw from one initializer instance would repeat the first.
+            return {"kernel_initializer": self.kernel_initializer.clone(), "dtype": policy}
+
         self.attention_norm = keras.layers.LayerNormalization(**norm, name="attention_norm")
         self.attention = MultiHeadAttentionLSA(
             self.num_heads,
@@ -82,17 +86,17 @@ class TransformerBlock(keras.layers.Layer):
             output_bias=True,
             dropout=self.attention_dropout,
             name="attention",
-            **dense,
+            **dense(),
         )
         self.mlp_norm = keras.layers.LayerNormalization(**norm, name="mlp_norm")
         self.mlp_hidden = keras.layers.Dense(
-            self.mlp_units, activation="gelu", name="mlp_hidden", **dense
+            self.mlp_units, activation="gelu", name="mlp_hidden", **dense()
         )
         self.mlp_output = keras.layers.Dense(
             dim,
             activation="gelu" if self.mlp_output_activation else None,
             name="mlp_output",
-            **dense,
+            **dense(),
         )
         self.mlp_hidden_dropout = keras.layers.Dropout(self.dropout, dtype=policy)
         self.mlp_output_dropout = keras.layers.Dropout(self.dropout, dtype=policy)

@@ -1,0 +1,67 @@
+"""Rows come from finished runs, and the README shows what the rows give."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import collect
+import tables
+from small_vit.errors import InputError
+from small_vit.runs import Result, write_json
+
+ROOT = Path(__file__).parent.parent
+RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
+
+
+def result(seed):
+    values = {field.name: 0 for field in dataclasses.fields(Result)}
+    return Result(**(values | {"arm": "vanilla", "seed": seed, "versions": {"keras": "3"}}))
+
+
+def test_the_readme_shows_what_the_rows_give():
+    text = (ROOT / "README.md").read_text()
+    assert "<!-- table: cpu -->" in text
+    assert tables.render(text) == text
+
+
+def test_a_changed_number_in_the_readme_is_put_right():
+    text = (ROOT / "README.md").read_text()
+    assert tables.render(text.replace("| vanilla | 1", "| vanilla | 9")) == text
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_each_row_is_one_run_of_clean_code(path):
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    runs = [(row["recipe"], row["dataset"], row["arm"], row["seed"]) for row in rows]
+    assert len(set(runs)) == len(runs)
+    assert all(len(row["commit"]) == 12 for row in rows)  # neither "unknown" nor "…-dirty"
+    assert len({row["data_fingerprint"] for row in rows}) == 1
+
+
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(InputError, match=r"no rows in .*absent\.jsonl"):
+        tables.render("<!-- table: absent -->\n<!-- end -->")
+
+
+def test_runs_are_collected_once(tmp_path, monkeypatch, capsys):
+    for seed in range(2):
+        run = tmp_path / "runs" / f"seed{seed}"
+        run.mkdir(parents=True)
+        write_json(run / "result.json", dataclasses.asdict(result(seed)))
+    rows = tmp_path / "rows.jsonl"
+    monkeypatch.setattr("sys.argv", ["collect.py", str(tmp_path / "runs"), "--to", str(rows)])
+    collect.main()
+    collect.main()
+    assert [json.loads(line)["seed"] for line in rows.read_text().splitlines()] == [0, 1]
+    assert capsys.readouterr().out.startswith("2 rows added")
+
+
+def test_a_folder_without_a_finished_run_is_refused(tmp_path, monkeypatch, capsys):
+    rows = str(tmp_path / "rows.jsonl")
+    monkeypatch.setattr("sys.argv", ["collect.py", str(tmp_path), "--to", rows])
+    with pytest.raises(SystemExit) as stop:
+        collect.main()
+    assert stop.value.code == 2
+    assert "holds no finished run" in capsys.readouterr().err

@@ -4,19 +4,30 @@ import argparse
 import os
 import sys
 
+BACKENDS = ("tensorflow", "jax", "torch")
+
 
 def choose_backend(arguments):
     """Set KERAS_BACKEND from --backend: Keras reads it once, when small_vit imports it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--backend")
     backend = parser.parse_known_args(arguments)[0].backend
-    if backend in ("tensorflow", "jax", "torch"):  # another one is the real parser's to refuse
+    if backend in BACKENDS:  # another one is the real parser's to refuse
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 if __name__ == "__main__":
     choose_backend(sys.argv[1:])
-    from small_vit.cli import main
-
+    try:
+        from small_vit.cli import main
+    except ModuleNotFoundError as error:
+        if error.name not in BACKENDS:
+            raise
+        print(
+            f"error: Keras is to run on {error.name}, which is not installed. Install it "
+            f"(pip install 'small-vit[{error.name}]') or choose another --backend of {BACKENDS}.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 import tyro
 
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.runs import RunDirectory, write_text
+from small_vit.runs import RunDirectory, make_folder, write_text
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ def main():
         old = options.to.read_text().splitlines() if options.to.exists() else []
         known = [json.loads(line) for line in old]
         new = [json.dumps(row) for row in rows if row not in known]
+        make_folder(options.to.parent)
         write_text(options.to, "".join(line + "\n" for line in [*old, *new]))
     print(f"{len(new)} rows added to {options.to}")
 

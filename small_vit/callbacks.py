@@ -4,6 +4,7 @@ import math
 import time
 
 import keras
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -11,7 +12,7 @@ from small_vit.evaluation import basic_metrics, predict_logits
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer a finite number; the last checkpoint is from before."""
+    """Training has left the finite numbers; the last checkpoint is from before."""
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
@@ -20,10 +21,7 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Check the loss."""
         if not math.isfinite(logs["loss"]):
-            raise TrainingDiverged(
-                f"The loss became {float(logs['loss'])} in step {batch + 1} of an epoch. Lower the "
-                "learning rate, or use --precision bfloat16 or float32 if it is float16."
-            )
+            raise TrainingDiverged(f"The loss became {float(logs['loss'])} in step {batch + 1}.")
 
 
 class Validation(keras.callbacks.Callback):
@@ -42,6 +40,9 @@ class Validation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Evaluate the model as it is."""
         logits = predict_logits(self.model, self.split.images, self.batch_size)
+        # The last step of an epoch breaks the weights only after its loss was computed.
+        if not np.isfinite(logits).all():
+            raise TrainingDiverged("The model's outputs are no longer finite numbers.")
         metrics = basic_metrics(logits, self.split.labels)
         logs.update({f"val_{name}": value for name, value in metrics.items()})
 
@@ -69,7 +70,7 @@ class RunFiles(keras.callbacks.Callback):
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.perf_counter() - self.started, 3)
         self.history.append(row)
-        # The checkpoint carries the history, so a kill between the two loses nothing.
+        # The checkpoint carries the history, so that a kill between the two loses nothing.
         self.directory.save_checkpoint(self.model, self.history)
         self.directory.write_history(self.history)
 

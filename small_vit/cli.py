@@ -1,7 +1,6 @@
 """The command line of `run_cifar100.py`."""
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal
 import tyro
 
 from small_vit.callbacks import TrainingDiverged
-from small_vit.comparison import compare, comparison_table
+from small_vit.comparison import compare, comparison_table, read_plan
 from small_vit.config import (
     AugmentConfig,
     DataConfig,
@@ -47,8 +46,8 @@ class CommandLine:
     """Train the plain ViT: without SPT (no shifts, no patch norm) and without LSA."""
     compare: bool = False
     """Train both arms, vanilla and SPT+LSA, on the same seeds, and print the table."""
-    seeds: int = 3
-    """With --compare: number of seeds, counted from --seed."""
+    seeds: int | None = None
+    """With --compare: number of seeds, counted from --seed. Default: 3, or those begun."""
     out: Path | None = None
     """Folder for the run. Default: a new one under runs/."""
     resume: Path | None = None
@@ -83,11 +82,12 @@ def main(arguments=None):
             else:
                 _run_one(options, config, directory)
         except KeyboardInterrupt:
-            print(f"\nInterrupted. Go on with: {_resume_command(options, directory)}")
+            begun = RunDirectory(directory).begun() or read_plan(directory) is not None
+            advice = _resume_command(options, directory) if begun else "the same command"
+            print(f"\nInterrupted. Go on with: {advice}")
             return 130
         except TrainingDiverged as error:
             print(f"error: {error}", file=sys.stderr)
-            print(f"The last good checkpoint is in {directory}.", file=sys.stderr)
             return 1
     return 0
 
@@ -129,8 +129,12 @@ def parse(arguments):
     )
     model = options.model.vanilla() if options.vanilla else options.model
     config = ExperimentConfig(options.recipe, model, options.augment, options.data, options.train)
-    if options.seeds < 1:
+    if options.seeds is not None and not options.compare:
+        raise InputError("--seeds is for --compare; a single run takes --seed.")
+    if options.seeds is not None and options.seeds < 1:
         raise InputError(f"--seeds must be at least 1. Received: {options.seeds}.")
+    if options.resume and options.out:
+        raise InputError("--resume goes on in the run's own folder: leave --out out.")
     if options.vanilla and options.compare:
         raise InputError("--compare trains the vanilla arm too: leave --vanilla out.")
     return options, config
@@ -138,17 +142,16 @@ def parse(arguments):
 
 def _begun(directory):
     """The config of the run or comparison in `directory`, and the options that belong to it."""
-    path = directory / "comparison.json"
-    if path.exists():
-        plan = json.loads(path.read_text())
-        config = ExperimentConfig.from_dict(plan["config"])
-        return config, {"compare": True, "seeds": plan["seeds"]}
-    return RunDirectory(directory).config(), {}
+    plan = read_plan(directory)
+    if plan is None:
+        return RunDirectory(directory).config(), {}
+    config, seeds = plan
+    return config, {"compare": True, "seeds": seeds}
 
 
 def _run_comparison(options, config, directory):
     results = compare(
-        config, options.seeds, directory, options.resume is not None, options.tensorboard
+        config, options.seeds or 3, directory, options.resume is not None, options.tensorboard
     )
     print(f"\n{comparison_table(results)}\n\nWritten to {directory}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
@@ -52,18 +53,21 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
             LSA. Seeds run from `config.train.seed` upwards.
         seeds: Number of seeds.
         directory: Where the runs' directories go.
-        resume: Whether to go on with the comparison begun there: runs that have ended are kept.
+        resume: Whether to go on with the comparison begun there: runs that have ended are kept,
+            and there may be more seeds.
         tensorboard: As in `run_experiment`.
 
     Returns:
         List of `Result`, both arms.
 
     Raises:
-        InputError: as `run_experiment`, or if `directory` holds another comparison.
+        InputError: as `run_experiment`, or if both arms would be vanilla or `directory` holds
+            another comparison.
     """
+    if config.model.arm == "vanilla":
+        raise InputError("A comparison needs SPT or LSA on in the arm it compares with vanilla.")
     directory = Path(directory)
-    plan = {"config": config.to_dict(), "seeds": seeds}
-    _begin(directory, plan, resume)
+    _begin(directory, config, seeds, resume)
     arms = {
         "vanilla": config.replace(model=config.model.vanilla()),
         config.model.arm: config,
@@ -90,20 +94,38 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
     return results
 
 
-def _begin(directory, plan, resume):
-    path = directory / "comparison.json"
-    if path.exists() and not resume:
+def read_plan(directory):
+    """Read what is compared in `directory`.
+
+    Returns:
+        `(ExperimentConfig, seeds)`, or None if no comparison was begun there.
+    """
+    path = Path(directory) / "comparison.json"
+    if not path.exists():
+        return None
+    plan = json.loads(path.read_text())
+    return ExperimentConfig.from_dict(plan["config"]), plan["seeds"]
+
+
+def _begin(directory, config, seeds, resume):
+    plan = read_plan(directory)
+    if plan is not None and not resume:
         raise InputError(
             f"{directory} already holds a comparison. Go on with it by --resume {directory}, or "
             "choose another folder with --out."
         )
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(plan)):
-        raise InputError(
-            f"{directory} cannot go on as another comparison than the one in {path}. Leave "
-            "settings and --seeds as they were, or start a new comparison."
-        )
+    if RunDirectory(directory).begun():
+        raise InputError(f"{directory} holds a single run. Choose another folder with --out.")
+    if plan is not None:
+        changed = plan[0].differences(config)
+        changed += [f"seeds: {plan[1]} -> {seeds}"] * (plan[1] > seeds)
+        if changed:
+            raise InputError(
+                f"{directory} cannot go on as another comparison. Changed: {'; '.join(changed)}. "
+                "Leave these as they were, or start a new comparison."
+            )
     make_folder(directory)
-    write_json(path, plan)
+    write_json(directory / "comparison.json", {"config": config.to_dict(), "seeds": seeds})
 
 
 def comparison_table(results):
@@ -116,7 +138,7 @@ def comparison_table(results):
         Text.
     """
     arms = {}
-    for result in results:
+    for result in sorted(results, key=lambda run: (run.arm != "vanilla", run.arm, run.seed)):
         arms.setdefault(result.arm, []).append(result)
     header = (
         "| arm | parameters | top-1 % | top-5 % | published top-1 / top-5 % | seeds | s / epoch |\n"
@@ -124,24 +146,33 @@ def comparison_table(results):
     )
     lines = [header, *(_row(arm, runs) for arm, runs in arms.items())]
     if len(arms) == 2:
-        lines.append(_difference_row(*arms.values()))
-    first = results[0]
-    lines += [
-        "",
-        f"{first.recipe} on {first.dataset}: test set, last epoch of {first.epochs}, "
-        "mean ± 95 % interval over seeds (paired by seed in the difference).",
-        f"{first.device}, {first.backend}, Keras {first.versions['keras']}, {first.precision}.",
-    ]
-    return "\n".join(lines)
+        lines.append(_difference_row(*arms.items()))
+    return "\n".join([*lines, "", *_captions(results)])
+
+
+def _captions(results):
+    """What was run and where: a line each, also where the runs differ in it."""
+    what = {
+        f"{run.recipe} on {run.dataset}"
+        + (f", changed ({'; '.join(run.changes)})" if run.changes else "")
+        + f": test set, last epoch of {run.epochs}, mean ± 95 % interval over seeds (paired by "
+        "seed in the difference)."
+        for run in results
+    }
+    where = {
+        f"{run.device}, {run.backend}, Keras {run.versions['keras']}, {run.precision}."
+        for run in results
+    }
+    return [*sorted(what), *sorted(where)]
 
 
 def _row(arm, runs):
-    published = PUBLISHED.get((runs[0].recipe, runs[0].dataset, arm))
+    published = None
+    if not any(run.changes for run in runs):
+        published = PUBLISHED.get((runs[0].recipe, runs[0].dataset, arm))
     beside = "–"
     if published is not None:
-        beside = f"{published.accuracy * 100:.2f}"
-        if published.top5_accuracy is not None:
-            beside += f" / {published.top5_accuracy * 100:.2f}"
+        beside = f"{published.accuracy * 100:.2f} / {published.top5_accuracy * 100:.2f}"
     return (
         f"| {arm} | {runs[0].trainable_parameters:,} "
         f"| {Estimate.of([run.test_accuracy for run in runs]).percent()} "
@@ -152,13 +183,15 @@ def _row(arm, runs):
 
 
 def _difference_row(first, second):
-    baseline = {run.seed: run for run in first}
-    pairs = [(baseline[run.seed], run) for run in second if run.seed in baseline]
+    baseline = {run.seed: run for run in first[1]}
+    pairs = [(baseline[run.seed], run) for run in second[1] if run.seed in baseline]
+    if not pairs:
+        return f"| {second[0]} − {first[0]} | | | | | 0 | |"
     top1 = Estimate.of([new.test_accuracy - old.test_accuracy for old, new in pairs])
     top5 = Estimate.of([new.test_top5_accuracy - old.test_top5_accuracy for old, new in pairs])
-    extra = second[0].trainable_parameters - first[0].trainable_parameters
+    extra = pairs[0][1].trainable_parameters - pairs[0][0].trainable_parameters
     slower = np.median([new.seconds_per_epoch / old.seconds_per_epoch for old, new in pairs])
     return (
-        f"| difference | {extra:+,} | {top1.percent(sign=True)} | {top5.percent(sign=True)} "
-        f"| | {len(pairs)} | × {slower:.2f} |"
+        f"| {second[0]} − {first[0]} | {extra:+,} | {top1.percent(sign=True)} "
+        f"| {top5.percent(sign=True)} | | {len(pairs)} | × {slower:.2f} |"
     )

@@ -2,7 +2,7 @@
 
 This is the one place where a setting, its default and its explanation live: the command line, the
 recipes and the run directories are all made from these classes. The defaults are the Keras
-example's (`vit_small_ds`), so `ModelConfig()` is its SPT+LSA model. Nothing here imports Keras.
+example's (`vit_small_ds`), so `ModelConfig()` is its SPT+LSA model.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from small_vit.errors import InputError
 
 Size = int | tuple[int, int]
+DecayKind = Literal["bias", "norm", "temperature", "position"]
 
 
 def as_pair(size: Size) -> tuple[int, int]:
@@ -177,9 +178,10 @@ class DataConfig(_Checked):
     """Folder that holds the published files (cifar-100-python/ or its .tar.gz). Default: Keras's
     download cache."""
     train_examples: int | None = None
-    """Train on this many images only, the same number of each class. Default: all."""
+    """Train on this many images only, as many of each class. Default: all but those held out."""
     validation_fraction: float = 0.1
-    """Part of the training images held out for validation."""
+    """Part of the training images held out for validation; the statistics that images are
+    normalised by are over all of them, as in the example."""
     validation_split: Literal["last", "stratified"] = "last"
     """Hold out the last images as they lie (the Keras example), or the same part of each class."""
 
@@ -209,7 +211,7 @@ class TrainConfig(_Checked):
     decay_rule: Literal["decoupled", "scaled"] = "decoupled"
     """What a step takes off each weight: weight_decay (tensorflow-addons) or
     learning rate x weight_decay (Keras, PyTorch)."""
-    decay_exclude: tuple[Literal["bias", "norm", "temperature", "position"], ...] = ()
+    decay_exclude: tuple[DecayKind, ...] = ()
     """Kinds of variables that do not decay. Default: everything decays, as in both references."""
     label_smoothing: float = 0.0
     """Part of the target spread over all classes."""
@@ -228,10 +230,10 @@ class TrainConfig(_Checked):
             self._require(getattr(self, name) >= 1, name, "at least 1")
         self._require(self.learning_rate > 0, "learning_rate", "above 0")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
-        self._require(self.seed >= 0, "seed", "at least 0")
+        self._require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32")
         for name in ("warmup_fraction", "label_smoothing"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
-        kinds = ("bias", "norm", "temperature", "position")
+        kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
 
 
@@ -279,9 +281,16 @@ class ExperimentConfig:
         return cls(recipe=values["recipe"], **read)
 
     def differences(self, other: "ExperimentConfig") -> list[str]:
-        """List the fields in which two configs differ, as "train.epochs: 50 -> 10"."""
+        """List the fields in which two configs differ, as "train.epochs: 50 -> 10".
+
+        Where the data lies is no difference: what lies there is told by its fingerprint.
+        """
         mine, theirs = self._flat(), other._flat()
-        return [f"{key}: {mine[key]} -> {theirs[key]}" for key in mine if mine[key] != theirs[key]]
+        return [
+            f"{key}: {mine[key]} -> {theirs[key]}"
+            for key in mine
+            if mine[key] != theirs[key] and key != "data.data_dir"
+        ]
 
     def _flat(self) -> dict:
         flat = {}

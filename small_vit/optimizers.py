@@ -29,7 +29,8 @@ class AdamW(keras.optimizers.AdamW):
     Args:
         learning_rate: Rate or schedule.
         weight_decay: See above.
-        decay_rule: `"decoupled"` or `"scaled"`.
+        decay_rule: `"decoupled"`, as in the AdamW that the Keras example took from
+            tensorflow-addons, or `"scaled"`.
         decay_exclude: Kinds of variables that do not decay, of `"bias"`, `"norm"`,
             `"temperature"` and `"position"` (class token included). Default: all decay.
         **kwargs: As for `keras.optimizers.AdamW`.
@@ -42,7 +43,7 @@ class AdamW(keras.optimizers.AdamW):
         self,
         learning_rate=0.001,
         weight_decay=1e-4,
-        decay_rule="scaled",
+        decay_rule="decoupled",
         decay_exclude=(),
         **kwargs,
     ):

@@ -3,7 +3,7 @@
 from small_vit.config import as_pair
 from small_vit.images import scale_image
 from small_vit.plots import plot_attention, plot_curves, plot_shifted_views, save
-from small_vit.recipes import RECIPES
+from small_vit.recipes import RECIPES, changes_from_recipe
 from small_vit.runs import write_text
 
 
@@ -56,6 +56,8 @@ parameters, {result.train_examples:,} training images, {result.epochs} epochs of
 
 ![Loss and accuracy over the epochs](curves.png)
 
+The training loss includes label smoothing, if any, and dropout and augmentation.
+
 ## What a patch sees
 
 ![The first test image and the shifted copies its patches are cut from](patches.png)
@@ -72,7 +74,7 @@ The first test image: {names[label]}, taken for {names[guess]}.
 def _changes(config):
     if config.recipe not in RECIPES:
         return "Not from a recipe: config.json holds every setting."
-    changes = RECIPES[config.recipe]().differences(config)
+    changes = changes_from_recipe(config)
     if not changes:
         return f"Every setting is the recipe's ({config.recipe})."
     return f"Changed from the recipe {config.recipe}:\n\n" + "\n".join(f"- {c}" for c in changes)

@@ -12,16 +12,16 @@ report.md          the run for a reader, with its pictures
 
 import csv
 import dataclasses
+import importlib
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import keras
@@ -66,6 +66,8 @@ class Result:
     commit: str
     command: str
     data_fingerprint: str
+    changes: list[str] = field(default_factory=list)
+    """How the config differs from the recipe's of this arm, beside the seed and the devices."""
 
 
 @contextmanager
@@ -79,12 +81,14 @@ def written_whole(path):
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise InputError(
-            f"Could not write {path}: {error.strerror or error}. Free space there or choose "
-            "another folder with --out; a run that has begun goes on with --resume."
+            f"Could not write {path}: {error.strerror or error}. Free space there or write "
+            "elsewhere; a run that has begun goes on with --resume."
         ) from error
 
 
@@ -115,7 +119,7 @@ def make_folder(path):
 
 def new_path(config, label):
     """Return a path under runs/ for a new run of `config`, named by what it is and the time."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
     name = f"{config.recipe}-{config.data.dataset}-{config.model.arm}-{label}-{stamp}"
     return Path("runs") / name
 
@@ -166,15 +170,13 @@ class RunDirectory:
                 f"{self.path} holds no run: its config.json cannot be read ({error})."
             ) from error
 
-    def check_same(self, config, environment):
-        """Refuse to go on with another experiment than the one begun here.
+    def go_on(self, config, environment):
+        """Note in environment.json that the run goes on; return what it was begun with.
 
         Raises:
-            InputError: naming the fields that differ.
+            InputError: if it would go on as another experiment, naming the fields that differ.
         """
-        # The folder may have moved; what it holds is compared by its fingerprint.
-        mine = self.config()
-        changed = mine.differences(config.replace(data={"data_dir": mine.data.data_dir}))
+        changed = self.config().differences(config)
         begun = json.loads((self / "environment.json").read_text())
         changed += [
             f"{name}: {begun[name]} -> {environment[name]}"
@@ -186,6 +188,10 @@ class RunDirectory:
                 f"{self.path} cannot go on as another experiment. Changed: {'; '.join(changed)}. "
                 "Leave these as they were, or start a new run."
             )
+        resumed = {name: environment[name] for name in ("command", "commit", "device", "versions")}
+        begun["resumed"] = [*begun.get("resumed", []), resumed]
+        write_json(self / "environment.json", begun)
+        return begun
 
     def write_history(self, history):
         """Write the epochs so far, a list of dicts, to metrics.jsonl and history.csv."""
@@ -223,9 +229,18 @@ class RunDirectory:
         if not path.exists():
             return []
         with np.load(path) as arrays:
-            for index, variable in enumerate(_state(model)):
+            state = _state(model)
+            if len(arrays.files) != len(state) + 1:
+                raise InputError(
+                    f"{path} has {len(arrays.files) - 1} variables where the model now has "
+                    f"{len(state)}: the code has changed since. Start a new run."
+                )
+            for index, variable in enumerate(state):
                 variable.assign(arrays[f"variable_{index}"])
-            return json.loads(str(arrays["history"]))
+            history = json.loads(str(arrays["history"]))
+        # The run may have died between the checkpoint and these.
+        self.write_history(history)
+        return history
 
     def save_model(self, model):
         """Save `model` for use: without optimizer and loss."""
@@ -256,7 +271,8 @@ def describe_environment(devices, data_fingerprint):
         "commit": _commit(),
         "backend": keras.backend.backend(),
         "device": devices,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.import_module(name).__version__ for name in packages},
         "data_fingerprint": data_fingerprint,
     }
 
@@ -267,10 +283,12 @@ def _state(model):
 
 
 def _commit():
-    """The source's git commit, "-dirty" if changed since; "unknown" outside a git checkout."""
+    """The source's git commit, "-dirty" if changed since; "unknown" outside its checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         call = {"capture_output": True, "text": True, "check": True}
+        # Fails where the package lies in a repository that does not track it.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], **call)
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **call).stdout.strip()
         status = [*git, "status", "--porcelain", "--untracked-files=no"]
         return commit + "-dirty" * bool(subprocess.run(status, **call).stdout.strip())

@@ -25,8 +25,8 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
         The rate, a float32 scalar.
 
     Raises:
-        ValueError: if `total_steps < warmup_steps`, or `learning_rate_base <
-            warmup_learning_rate` with a warm-up.
+        ValueError: if `total_steps < warmup_steps` or `learning_rate_base <
+            warmup_learning_rate`.
     """
 
     def __init__(self, learning_rate_base, total_steps, warmup_learning_rate, warmup_steps):
@@ -36,7 +36,7 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
                 "`total_steps` must be at least `warmup_steps`. "
                 f"Received: total_steps={total_steps}, warmup_steps={warmup_steps}"
             )
-        if warmup_steps > 0 and learning_rate_base < warmup_learning_rate:
+        if learning_rate_base < warmup_learning_rate:
             raise ValueError(
                 "`learning_rate_base` must be at least `warmup_learning_rate`. Received: "
                 f"learning_rate_base={learning_rate_base}, "

@@ -31,8 +31,9 @@ def choose_strategy(name="auto"):
     """Choose devices by name on the Keras backend in use.
 
     On TensorFlow several devices train under `tf.distribute` (`MirroredStrategy`, `TPUStrategy`),
-    on JAX under `keras.distribution.DataParallel`. `"cpu"` takes every CPU device that the backend
-    shows, which is one unless it was told to split the CPU.
+    on JAX under `keras.distribution.DataParallel`; on PyTorch there is one. `"cpu"` takes every CPU
+    device that the backend shows, which is one unless it was told to split the CPU. Under
+    `tf.distribute` every device draws the same dropout masks and augmentations for its share.
 
     Args:
         name: `"auto"` (the TPU, else all GPUs, else the CPU), `"cpu"`, `"gpu"` (the first),
@@ -120,13 +121,15 @@ def _jax_scope(kind, devices, found):
 def _torch_devices():
     import torch
 
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    # Keras trains on one device there: the first GPU, Nvidia's or Apple's.
+    gpus = ["cuda:0"] if torch.cuda.is_available() else []
+    gpus = gpus or (["mps"] if torch.backends.mps.is_available() else [])
     return {"cpu": ["cpu"], "gpu": gpus, "tpu": []}
 
 
 def _torch_scope(kind, devices, found):
     default = "gpu" if found["gpu"] else "cpu"
-    if len(devices) > 1 or kind != default:
+    if kind != default:
         raise InputError(
             "On the torch backend training runs on Keras's default device "
             f"({default}) only. Use --strategy {default}, or --backend tensorflow or jax."
@@ -152,7 +155,7 @@ def _accelerator_name(backend, kind):
     if backend == "torch":
         import torch
 
-        return torch.cuda.get_device_name()
+        return torch.cuda.get_device_name() if torch.cuda.is_available() else "Apple GPU"
     import tensorflow as tf
 
     device = tf.config.list_physical_devices(kind.upper())[0]

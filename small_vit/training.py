@@ -1,5 +1,6 @@
 """One training run, from a config to its numbers."""
 
+import importlib.util
 import os
 import time
 from contextlib import contextmanager
@@ -9,12 +10,19 @@ import numpy as np
 
 from small_vit import datasets
 from small_vit.augment import RandomAffine
-from small_vit.callbacks import RunFiles, ShowProgress, StopAtNonFiniteLoss, Validation
+from small_vit.callbacks import (
+    RunFiles,
+    ShowProgress,
+    StopAtNonFiniteLoss,
+    TrainingDiverged,
+    Validation,
+)
 from small_vit.engine import FitEngine
 from small_vit.errors import InputError
 from small_vit.evaluation import full_metrics, predict_logits
 from small_vit.model import create_vit_classifier
 from small_vit.optimizers import AdamW
+from small_vit.recipes import changes_from_recipe
 from small_vit.report import write_report
 from small_vit.runs import Result, RunDirectory, describe_environment, new_path
 from small_vit.schedules import WarmUpCosine
@@ -41,6 +49,15 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     """
     directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
     strategy = choose_strategy(config.train.strategy)
+    if config.train.batch_size % strategy.devices:
+        raise InputError(
+            f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
+            f"Received: {config.train.batch_size}."
+        )
+    if config.train.deterministic:
+        _make_deterministic()
+    if tensorboard:
+        _require_tensorflow()
 
     # ---------------------------------------------------------------- data
     dataset = datasets.load(config.data.dataset, config.data.data_dir)
@@ -49,17 +66,15 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     # ------------------------------------------------------- run directory
     environment = describe_environment(strategy.description, datasets.fingerprint(dataset))
     if resume:
-        directory.check_same(config, environment)
-        if directory.result() is not None:
+        if directory.result() is not None and not directory.config().differences(config):
             return directory.result()
+        environment = directory.go_on(config, environment)
     else:
         directory.create(config, environment, dataset.class_names)
 
     with strategy.scope, _precision(config.train.precision):
         # ----------------------------------------------------------- model
         keras.utils.set_random_seed(config.train.seed)
-        if config.train.deterministic:
-            _make_deterministic()
         model = build_model(config, dataset)
         engine = FitEngine(
             model,
@@ -83,10 +98,16 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             progress,
         ]
         if tensorboard:
-            callbacks.append(_tensorboard(directory))
+            callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
         earlier = sum(row["seconds"] for row in history)
-        with progress:
-            engine.run(len(history), config.train.epochs, callbacks)
+        try:
+            with progress:
+                engine.run(len(history), config.train.epochs, callbacks)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(
+                f"{error} {directory.path} keeps the state after epoch {len(history)}. Start a new "
+                "run with a lower learning rate, or in bfloat16 or float32 if this was float16."
+            ) from error
 
         # -------------------------- test: looked at once, after everything
         logits = predict_logits(model, dataset.test.images, config.train.batch_size)
@@ -116,6 +137,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             name: environment[name]
             for name in ("backend", "device", "versions", "commit", "command", "data_fingerprint")
         },
+        changes=changes_from_recipe(config),
     )
     write_report(directory, config, result, model, logits, dataset)
     directory.finish(result)
@@ -123,15 +145,14 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
 
 
 def split_training_images(dataset, config):
-    """Return `(train, validation)`: the subset asked for, less the images held out of it."""
-    train = dataset.train
-    if config.data.train_examples is not None:
-        train = datasets.take_balanced(
-            train, config.data.train_examples, dataset.num_classes, config.train.seed
-        )
-    return datasets.hold_out(
-        train, config.data.validation_fraction, config.data.validation_split, config.train.seed
+    """Return `(train, validation)`: the images held out, and of the others those asked for."""
+    data, seed = config.data, config.train.seed
+    train, validation = datasets.hold_out(
+        dataset.train, data.validation_fraction, data.validation_split, seed
     )
+    if data.train_examples is not None:
+        train = datasets.take_balanced(train, data.train_examples, dataset.num_classes, seed)
+    return train, validation
 
 
 def build_model(config, dataset):
@@ -228,12 +249,10 @@ def _make_deterministic():
             )
 
 
-def _tensorboard(directory):
-    try:
-        import tensorflow  # noqa: F401 - Keras's callback needs it on every backend
-    except ImportError as error:
+def _require_tensorflow():
+    """Keras's TensorBoard callback writes with it on every backend."""
+    if importlib.util.find_spec("tensorflow") is None:
         raise InputError(
             "--tensorboard needs TensorFlow and TensorBoard installed: pip install "
             "'small-vit[tensorflow]'. history.csv and metrics.jsonl hold the same curves."
-        ) from error
-    return keras.callbacks.TensorBoard(directory / "tensorboard")
+        )

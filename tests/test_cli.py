@@ -53,6 +53,7 @@ def test_flags_change_the_recipe():
         ("--epochs 0", "epochs must be at least 1. Received: 0"),
         ("--dropout 1.5", "dropout must be at least 0 and below 1"),
         ("--compare --seeds 0", "--seeds must be at least 1"),
+        ("--seeds 5", "--seeds is for --compare"),
         ("--compare --vanilla", "leave --vanilla out"),
         ("--resume nowhere", "nowhere holds no run"),
         ("--dataset imagenet", "imagenet"),
@@ -84,19 +85,25 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_experiment", interrupt)
     out = tmp_path / "run"
-    assert cli.main([*TINY, "--out", str(out)]) == 130
-    assert f"python run_cifar100.py --resume {out}" in capsys.readouterr().out
+    for moment, advice in {
+        "datasets.load": "the same command",
+        "FitEngine.run": f"python run_cifar100.py --resume {out}",
+    }.items():
+        monkeypatch.setattr(f"small_vit.training.{moment}", interrupt)
+        assert cli.main([*TINY, "--out", str(out)]) == 130
+        assert advice in capsys.readouterr().out
+        monkeypatch.undo()
 
 
 def test_a_run_resumes_from_its_own_config_and_refuses_another(tmp_path):
     out = str(tmp_path / "run")
     assert cli.main([*TINY, "--out", out]) == 0
     assert cli.main(["--resume", out]) == 0
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["--resume", out, "--epochs", "2"])
-    assert stop.value.code == 2
+    for refused in (["--epochs", "2"], ["--out", "elsewhere"]):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["--resume", out, *refused])
+        assert stop.value.code == 2
 
 
 def run(*command, **environment):

@@ -13,6 +13,7 @@ from small_vit.runs import Result
 def result(arm, seed, accuracy, **changes):
     values = {field.name: 0 for field in dataclasses.fields(Result)}
     values |= {
+        "changes": [],
         "recipe": "keras-example",
         "dataset": "cifar100",
         "arm": arm,
@@ -42,10 +43,16 @@ def test_the_difference_is_paired_by_seed():
     # Seeds differ widely, the arms by exactly 2 points in each: the paired interval is zero.
     vanilla = [result("vanilla", seed, 0.4 + 0.1 * seed) for seed in range(3)]
     improved = [result("spt+lsa", seed, 0.42 + 0.1 * seed) for seed in (2, 0, 1)]
-    table = comparison_table([*vanilla, *improved])
-    assert "| difference | +0 | +2.00 ± 0.00 |" in table
+    table = comparison_table([*improved, *vanilla])
+    assert "| spt+lsa − vanilla | +0 | +2.00 ± 0.00 |" in table
     assert "53.10 / 80.53" in table
     assert "56.11 / 82.27" in table
+
+
+def test_published_numbers_stand_beside_the_unchanged_recipe_only():
+    table = comparison_table([result("vanilla", 0, 0.5, changes=["train.epochs: 50 -> 1"])])
+    assert "53.10" not in table
+    assert "changed (train.epochs: 50 -> 1)" in table
 
 
 def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
@@ -61,12 +68,16 @@ def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
         ("vanilla", 4),
         ("spt+lsa", 4),
     ]
-    assert "| difference |" in (tmp_path / "comparison.md").read_text()
+    assert "| spt+lsa − vanilla |" in (tmp_path / "comparison.md").read_text()
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="already holds a comparison"):
         compare(config, 2, tmp_path)
-    with pytest.raises(InputError, match="another comparison"):
-        compare(config, 3, tmp_path, resume=True)
+    with pytest.raises(InputError, match=r"train\.epochs: 1 -> 9; seeds: 2 -> 1"):
+        compare(config.replace(train={"epochs": 9}), 1, tmp_path, resume=True)
+    with pytest.raises(InputError, match="holds a single run"):
+        compare(config, 2, tmp_path / "vanilla-seed3", resume=True)
+    with pytest.raises(InputError, match="needs SPT or LSA"):
+        compare(config.replace(model=config.model.vanilla()), 2, tmp_path / "other")
     (tmp_path / "spt+lsa-seed4" / "result.json").unlink()
     assert compare(config, 2, tmp_path, resume=True)[:3] == results[:3]
     assert (tmp_path / "spt+lsa-seed4" / "result.json").exists()

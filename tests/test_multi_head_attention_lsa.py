@@ -109,7 +109,9 @@ def test_temperature_at_its_start_is_keras_scale(temperature, form):
     [{}, {"attention_mask": USER_MASK[None]}, {"use_causal_mask": True}],
     ids=["no-mask", "user-mask", "causal-mask"],
 )
-@pytest.mark.parametrize("kwargs", [{}, {"use_bias": False, "output_shape": 7}])
+@pytest.mark.parametrize(
+    "kwargs", [{}, {"use_bias": False, "output_shape": 7}, {"output_shape": (2, 3)}]
+)
 def test_is_keras_attention_without_temperature_and_mask(kwargs, call, scores):
     ours = make(temperature="none", diagonal_mask=False, **kwargs)
     keras_own = keras.layers.MultiHeadAttention(HEADS, KEY_DIM, **kwargs)

@@ -12,10 +12,11 @@ import keras
 import numpy as np
 import pytest
 
+from small_vit import datasets
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.recipes import digits
-from small_vit.training import run_experiment
+from small_vit.training import run_experiment, split_training_images
 
 TIMES = ("seconds",)
 
@@ -91,6 +92,35 @@ def test_a_killed_run_resumes_bitwise(config, tmp_path):
         np.testing.assert_array_equal(resumed, uninterrupted)
 
 
+@pytest.mark.parametrize("moment", ["runs.RunDirectory.write_history", "training.write_report"])
+def test_a_run_that_died_after_its_last_epoch_needs_no_more_of_them(
+    moment, config, tmp_path, monkeypatch
+):
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    short = config.replace(train={"epochs": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(f"small_vit.{moment}", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(short, tmp_path / "run")
+    assert run_experiment(short, tmp_path / "run", resume=True).epochs == 1
+    assert len(metrics(tmp_path / "run")) == 1
+
+
+def test_a_resumed_run_keeps_the_command_it_was_begun_with(config, tmp_path, monkeypatch):
+    short = config.replace(train={"epochs": 1})
+    monkeypatch.setattr("sys.argv", ["run_cifar100.py", "--begun"])
+    with monkeypatch.context() as patch:
+        patch.setattr("small_vit.training.write_report", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_experiment(short, tmp_path / "run")
+    monkeypatch.setattr("sys.argv", ["run_cifar100.py", "--resume"])
+    assert run_experiment(short, tmp_path / "run", resume=True).command.endswith("--begun")
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert environment["resumed"][0]["command"].endswith("--resume")
+
+
 def test_the_same_config_gives_the_same_numbers_in_one_process(config, tmp_path):
     short = config.replace(train={"epochs": 2})
     first = run_experiment(short, tmp_path / "first")
@@ -98,6 +128,15 @@ def test_the_same_config_gives_the_same_numbers_in_one_process(config, tmp_path)
     assert first.test_loss == second.test_loss
     other = run_experiment(short.replace(train={"seed": 1}), tmp_path / "other")
     assert other.test_loss != first.test_loss
+
+
+@pytest.mark.parametrize("split", ["last", "stratified"])
+def test_train_examples_are_as_many_as_asked_for_and_balanced(split):
+    dataset = datasets.load("digits")
+    config = digits().replace(data={"train_examples": 200, "validation_split": split})
+    train, validation = split_training_images(dataset, config)
+    assert np.bincount(train.labels).tolist() == [20] * 10
+    assert len(validation) == 144
 
 
 def test_a_changed_config_is_refused_by_name(config, tmp_path):

@@ -57,13 +57,14 @@ def test_a_folder_without_a_run_cannot_be_resumed(config, tmp_path):
 
 def test_other_data_or_backend_is_refused(config, tmp_path):
     directory = RunDirectory(tmp_path)
-    environment = {"backend": "tensorflow", "data_fingerprint": "aa"}
+    names = ("command", "commit", "device", "versions")
+    environment = {"backend": "tensorflow", "data_fingerprint": "aa"} | dict.fromkeys(names, "x")
     directory.create(config, environment, ["a", "b"])
-    directory.check_same(config.replace(data={"data_dir": "moved"}), environment)
+    directory.go_on(config.replace(data={"data_dir": "moved"}), environment)
     with pytest.raises(InputError, match="backend: tensorflow -> jax"):
-        directory.check_same(config, environment | {"backend": "jax"})
+        directory.go_on(config, environment | {"backend": "jax"})
     with pytest.raises(InputError, match="data_fingerprint: aa -> bb"):
-        directory.check_same(config, environment | {"data_fingerprint": "bb"})
+        directory.go_on(config, environment | {"data_fingerprint": "bb"})
 
 
 def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
@@ -82,6 +83,19 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_p
         arrays = [checkpoint[name] for name in checkpoint.files if name != "history"]
     assert all(np.isfinite(array).all() for array in arrays)
     assert training.run_experiment(config, tmp_path / "run", resume=True).epochs == 2
+
+
+def test_weights_broken_by_the_last_step_do_not_reach_the_checkpoint(config, tmp_path, monkeypatch):
+    class PoisonedAfterItsSteps(training.Validation):
+        def on_epoch_end(self, epoch, logs=None):
+            kernel = self.model.get_layer("logits").kernel
+            kernel.assign(np.full(kernel.shape, math.nan))
+            super().on_epoch_end(epoch, logs)
+
+    monkeypatch.setattr(training, "Validation", PoisonedAfterItsSteps)
+    with pytest.raises(TrainingDiverged, match="no longer finite"):
+        training.run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "checkpoint.npz").exists()
 
 
 def test_channel_statistics():

@@ -1,5 +1,6 @@
 """Devices: what is asked for and absent is refused; two devices train like one."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,9 @@ import keras
 import numpy as np
 import pytest
 
+from small_vit import training
 from small_vit.errors import InputError
+from small_vit.recipes import digits
 from small_vit.strategy import choose_strategy
 
 # A tiny model without random layers, on as many virtual CPU devices as argument 1 says; the last
@@ -30,7 +33,7 @@ from small_vit.training import run_experiment
 config = digits().replace(
     model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "patch_size": 4},
     augment={"flip": False, "rotation": 0.0, "zoom": 0.0, "translation": 0.0},
-    data={"train_examples": 160, "validation_fraction": 0.125},
+    data={"train_examples": 140},
     train={"epochs": 3, "batch_size": 40, "strategy": "cpu"},
 )
 assert choose_strategy("cpu").devices == int(sys.argv[1])
@@ -62,6 +65,15 @@ def test_two_devices_train_like_one(tmp_path):
 def test_absent_devices_are_refused_with_what_is_there(name):
     with pytest.raises(InputError, match=rf"--strategy {name} .*It finds: 1 CPU"):
         choose_strategy(name)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, monkeypatch):
+    two = dataclasses.replace(choose_strategy("cpu"), devices=2)
+    monkeypatch.setattr(training, "choose_strategy", lambda name: two)
+    config = digits().replace(train={"batch_size": 63})
+    with pytest.raises(InputError, match=r"multiple of the 2 devices.*63"):
+        training.run_experiment(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])

@@ -108,7 +108,9 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 
     def _make_output_dense(self, query_shape, common_kwargs, name=None):
         dense = super()._make_output_dense(query_shape, common_kwargs, name)
-        dense.bias_axes = dense.equation[-1] if self.output_bias else None
+        if self.output_bias != self._use_bias:
+            output_axes = dense.equation.split("->")[1][len(query_shape) - 1 :]
+            dense.bias_axes = output_axes if self.output_bias else None
         return dense
 
     def _compute_attention(

@@ -36,12 +36,11 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
     runs.sort(key=lambda run: run[0].model.arm != "vanilla")
     configs, histories = {}, {}
     for config, history in runs:
-        # Neither the seed nor where the files lie makes another experiment.
-        config = config.replace(train={"seed": 0}, data={"data_dir": None})
+        config = config.replace(train={"seed": 0})  # Another seed is no other experiment.
         name = config.model.arm
-        base = configs.setdefault(name, config)
-        if config != base:
-            name += f" ({', '.join(base.differences(config))})"
+        differences = configs.setdefault(name, config).differences(config)
+        if differences:
+            name += f" ({', '.join(differences)})"
         histories.setdefault(name, []).append(history)
     return histories
 

@@ -33,6 +33,7 @@ def keras_example():
     Source: A. Roy Gosthipaty, "Train a Vision Transformer on small datasets", keras.io, 2022: 53.10
     -> 56.11 % top-1 (80.53 -> 82.27 % top-5), one seed an arm.
     Command: `python run_cifar100.py --recipe keras-example --compare --seeds 5`.
+    Device and time: made for a GPU; not yet run in full.
     Expected: within a point of the published numbers.
 
     The example defines a warm-up and cosine schedule and then trains at a constant rate; its decay
@@ -51,6 +52,7 @@ def keras_example_cosine():
     Source: as `keras-example`. The example's own length, 50,000 / 256 x 50 = 9,765 steps, would
     not fit its 8,800 real ones.
     Command: `python run_cifar100.py --recipe keras-example-cosine --compare --seeds 5`.
+    Device and time: made for a GPU; not yet run in full.
     Expected: not published anywhere.
     """
     return keras_example().replace(
@@ -65,6 +67,9 @@ def cpu():
     warm-up, AdamW with decay 0.05 on everything), the model is a slim one on 32 px images: 64
     tokens of width 64, 5 blocks, mean pooling, 0.2 M parameters.
     Command: `python run_cifar100.py --recipe cpu --compare`.
+    Device and time: one core of an AMD EPYC, 16 to 21 minutes an arm with two runs side by side.
+    Expected: 33 to 35 % in both arms (README): after 8 epochs both still underfit, and SPT+LSA is
+    not ahead by more than seeds differ.
     """
     return ExperimentConfig(
         recipe="cpu",
@@ -101,7 +106,8 @@ def digits():
 
     Source: this project.
     Command: `python run_cifar100.py --recipe digits --compare`.
-    Expected: nothing to be proven here; 8 x 8 pixels leave SPT and LSA little to do.
+    Device and time: two CPU cores, under 5 minutes for three seeds of both arms.
+    Expected: over 95 % in both arms; 8 x 8 pixels leave SPT and LSA little to do.
 
     No flip: a mirrored digit is another sign.
     """

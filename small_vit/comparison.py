@@ -23,12 +23,10 @@ class Estimate:
     Attributes:
         mean: The mean.
         half_width: Half the interval; None for one value, which has no interval.
-        count: Number of values.
     """
 
     mean: float
     half_width: float | None
-    count: int
 
     @classmethod
     def of(cls, values):
@@ -37,7 +35,7 @@ class Estimate:
         half_width = None
         if len(values) > 1:
             half_width = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-        return cls(float(values.mean()), half_width, len(values))
+        return cls(float(values.mean()), half_width)
 
     def percent(self, sign=False):
         """Return it as "53.10 ± 0.42" (percent)."""

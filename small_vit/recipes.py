@@ -67,7 +67,7 @@ def cpu():
     warm-up, AdamW with decay 0.05 on everything), the model is a slim one on 32 px images: 64
     tokens of width 64, 5 blocks, mean pooling, 0.2 M parameters.
     Command: `python run_cifar100.py --recipe cpu --compare`.
-    Device and time: one core of an AMD EPYC, 16 to 21 minutes an arm with two runs side by side.
+    Device and time: one core of an AMD EPYC, 16 to 22 minutes an arm with two runs side by side.
     Expected: 33 to 35 % in both arms (README): after 8 epochs both still underfit, and SPT+LSA is
     not ahead by more than seeds differ.
     """
@@ -106,8 +106,8 @@ def digits():
 
     Source: this project.
     Command: `python run_cifar100.py --recipe digits --compare`.
-    Device and time: two CPU cores, under 5 minutes for three seeds of both arms.
-    Expected: over 95 % in both arms; 8 x 8 pixels leave SPT and LSA little to do.
+    Device and time: made for two CPU cores; not yet timed in full.
+    Expected: nothing to be proven here; 8 x 8 pixels leave SPT and LSA little to do.
 
     No flip: a mirrored digit is another sign.
     """

@@ -12,6 +12,7 @@ from small_vit.config import (
     TrainConfig,
 )
 from small_vit.layers import (
+    HashedDropout,
     MultiHeadAttentionLSA,
     PatchEncoder,
     ShiftedPatchTokenization,
@@ -29,6 +30,7 @@ __all__ = [
     "AugmentConfig",
     "DataConfig",
     "ExperimentConfig",
+    "HashedDropout",
     "ModelConfig",
     "MultiHeadAttentionLSA",
     "PatchEncoder",

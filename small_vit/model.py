@@ -3,7 +3,12 @@
 import keras
 
 from small_vit.config import ModelConfig, as_pair
-from small_vit.layers import PatchEncoder, ShiftedPatchTokenization, TransformerBlock
+from small_vit.layers import (
+    HashedDropout,
+    PatchEncoder,
+    ShiftedPatchTokenization,
+    TransformerBlock,
+)
 
 _EMBEDDING_INITIALIZERS = {
     "uniform": lambda: keras.initializers.RandomUniform(),
@@ -117,10 +122,10 @@ def _head(tokens, config, num_classes):
         x = keras.layers.GlobalAveragePooling1D(name="pooling")(x)
     else:
         x = x[:, 0]
-    x = keras.layers.Dropout(config.head_dropout, name="head_dropout")(x)
+    x = HashedDropout(config.head_dropout, name="head_dropout")(x)
     dense = {"kernel_initializer": config.kernel_initializer}
     for index, units in enumerate(config.head_units):
         x = keras.layers.Dense(units, activation="gelu", name=f"head_{index}", **dense)(x)
-        x = keras.layers.Dropout(config.head_dropout, name=f"head_{index}_dropout")(x)
+        x = HashedDropout(config.head_dropout, name=f"head_{index}_dropout")(x)
     # Logits stay float32 under mixed precision: the loss needs their range.
     return keras.layers.Dense(num_classes, dtype="float32", name="logits", **dense)(x)

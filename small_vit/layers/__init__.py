@@ -1,5 +1,6 @@
 """The layers: each is a plain Keras layer to use in any model, on any backend."""
 
+from small_vit.layers.hashed_dropout import HashedDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.patch_encoder import PatchEncoder
 from small_vit.layers.shifted_patch_tokenization import ShiftedPatchTokenization
@@ -7,6 +8,7 @@ from small_vit.layers.stochastic_depth import StochasticDepth
 from small_vit.layers.transformer_block import TransformerBlock
 
 __all__ = [
+    "HashedDropout",
     "MultiHeadAttentionLSA",
     "PatchEncoder",
     "ShiftedPatchTokenization",

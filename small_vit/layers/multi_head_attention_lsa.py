@@ -5,6 +5,8 @@ import math
 import keras
 from keras import ops
 
+from small_vit.layers.hashed_dropout import hashed_dropout
+
 TEMPERATURES = ("none", "layer", "head")
 TEMPERATURE_FORMS = ("divisor", "multiplier")
 
@@ -132,7 +134,9 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             tokens = ops.shape(query)[1]
             scores = scores + low * ops.eye(tokens, dtype=dtype)
         scores = self._masked_softmax(scores, attention_mask)  # (batch, heads, T, S)
-        dropped = self._dropout_layer(scores, training=training)
+        dropped = scores
+        if training and self._dropout > 0:
+            dropped = hashed_dropout(scores, self._dropout, self._dropout_layer.seed_generator)
         return ops.einsum(self._combine_equation, dropped, value), scores
 
     def _scale(self, query):

@@ -2,9 +2,11 @@
 
 import keras
 
+from small_vit.layers.hashed_dropout import HashedDropout
+
 
 @keras.saving.register_keras_serializable(package="small_vit")
-class StochasticDepth(keras.layers.Dropout):
+class StochasticDepth(HashedDropout):
     """Drops the whole of an example's branch with probability `rate`, else scales it by 1/(1-rate).
 
     Source: Huang et al., arXiv 1603.09382, per example as in `DropPath` of the paper's code.
@@ -25,8 +27,6 @@ class StochasticDepth(keras.layers.Dropout):
 
     def __init__(self, rate, seed=None, **kwargs):
         super().__init__(rate, seed=seed, **kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}")
 
     def build(self, input_shape):
         """Make one draw an example, for inputs of any rank."""

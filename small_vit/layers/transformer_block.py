@@ -2,6 +2,7 @@
 
 import keras
 
+from small_vit.layers.hashed_dropout import HashedDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.stochastic_depth import StochasticDepth
 
@@ -98,8 +99,8 @@ class TransformerBlock(keras.layers.Layer):
             name="mlp_output",
             **dense(),
         )
-        self.mlp_hidden_dropout = keras.layers.Dropout(self.dropout, dtype=policy)
-        self.mlp_output_dropout = keras.layers.Dropout(self.dropout, dtype=policy)
+        self.mlp_hidden_dropout = HashedDropout(self.dropout, dtype=policy)
+        self.mlp_output_dropout = HashedDropout(self.dropout, dtype=policy)
         self.skip_attention = StochasticDepth(self.stochastic_depth, dtype=policy)
         self.skip_mlp = StochasticDepth(self.stochastic_depth, dtype=policy)
         hidden_shape = (*input_shape[:-1], self.mlp_units)

@@ -1,0 +1,97 @@
+"""Random numbers as a hash of a key and a position: cheap, stateless, the same on every backend.
+
+Keras draws threefry or Philox bits, which cost a CPU as much as the attention that their dropout
+regularises. A hash of the position costs a few integer operations that a compiler fuses into
+what uses them. It is for dropout and augmentation, not for cryptography.
+"""
+
+import numpy as np
+from keras import ops
+
+
+def make_key(seed, *counters):
+    """Return the key of a stream of numbers.
+
+    Args:
+        seed, *counters: Integers, Python's or scalar tensors: a seed and what tells the streams
+            under it apart, such as the step and the number of the draw.
+
+    Returns:
+        Two int32 scalars.
+    """
+    first = _mix(_scalar(seed))
+    second = _mix(first ^ _GOLDEN_RATIO)
+    for counter in counters:
+        first = _mix(first + _scalar(counter), second)
+        second = _mix(second ^ first)
+    return first, second
+
+
+def random_bits(key, shape):
+    """Return 32 random bits for each position.
+
+    Args:
+        key: From `make_key`.
+        shape: Tuple of ints, or of scalars where a size is not known yet. Positions repeat after
+            2**32.
+
+    Returns:
+        int32 of `shape`, uniform over all values.
+    """
+    size = 1
+    for side in shape:
+        size = size * side
+    position = ops.reshape(ops.arange(size, dtype="int32"), shape)
+    return _mix(position + key[0], key[1])
+
+
+def uniform(key, shape, low=0.0, high=1.0):
+    """Return float32 of `shape`, uniform from `low` to below `high`, in steps of 2**-24.
+
+    Args:
+        key, shape: As for `random_bits`.
+        low, high: The range.
+    """
+    unit = ops.cast(_shift_right(random_bits(key, shape), 8), "float32") * 2.0**-24
+    return low + (high - low) * unit
+
+
+def bernoulli(key, shape, probability):
+    """Return booleans of `shape`, true with `probability`.
+
+    Args:
+        key, shape: As for `random_bits`.
+        probability: Float from 0 to below 1, met to 2**-32.
+    """
+    return random_bits(key, shape) < round(probability * 2**32) - 2**31
+
+
+def _mix(x, key=0):
+    """Hash int32 to int32, a permutation for each `key`.
+
+    The constants are C. Wellons' `lowbias32` (nullprogram.com, "Prospecting for hash functions").
+    The key goes between its two rounds: streams of two keys are not shifts of one another.
+    """
+    x = (x ^ _shift_right(x, 16)) * _FIRST_FACTOR ^ key
+    x = (x ^ _shift_right(x, 15)) * _SECOND_FACTOR
+    return x ^ _shift_right(x, 16)
+
+
+def _shift_right(x, bits):
+    """Shift in zeros. int32 is the one integer type that every backend multiplies with wrapping."""
+    return ops.right_shift(x, bits) & (2 ** (32 - bits) - 1)
+
+
+def _scalar(number):
+    """As int32, whatever its type: seeds go up to 2**32."""
+    number = _int32(number) if isinstance(number, int) else number
+    return ops.cast(ops.convert_to_tensor(number), "int32")
+
+
+def _int32(bits):
+    return int(np.uint32(bits).astype(np.int32))
+
+
+_FIRST_FACTOR = _int32(0x7FEB352D)
+_SECOND_FACTOR = _int32(0x846CA68B)
+_GOLDEN_RATIO = _int32(0x9E3779B9)

@@ -1,0 +1,60 @@
+"""Dropout whose mask is a hash of a counter."""
+
+import keras
+from keras import ops
+
+from small_vit.counter_random import bernoulli, make_key
+
+
+@keras.saving.register_keras_serializable(package="small_vit")
+class HashedDropout(keras.layers.Dropout):
+    """`keras.layers.Dropout` on a generator that costs next to nothing.
+
+    Same arguments, same state, another draw: see `small_vit.counter_random`. A mask depends on the
+    layer's seed, on how many it has drawn and on the position, not on the backend.
+
+    Args:
+        rate: Part of the inputs to drop, at least 0 and below 1; the others are scaled by
+            1 / (1 - rate).
+        noise_shape: Shape of the mask, to broadcast; None stands for the input's size there.
+        seed: Seed of the draws.
+
+    Call arguments:
+        inputs: Of any shape.
+        training: Whether to drop; without it inputs pass through.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        ValueError: if `rate` is out of range.
+    """
+
+    def __init__(self, rate, noise_shape=None, seed=None, **kwargs):
+        super().__init__(rate, noise_shape=noise_shape, seed=seed, **kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}")
+
+    def call(self, inputs, training=False):
+        """Return `inputs`, in training some of them dropped."""
+        if not training or self.rate == 0:
+            return inputs
+        return hashed_dropout(inputs, self.rate, self.seed_generator, self.noise_shape)
+
+
+def hashed_dropout(inputs, rate, seed_generator, noise_shape=None):
+    """Drop part of `inputs` and scale the others, by the next draw of a Keras `SeedGenerator`.
+
+    Args:
+        inputs, rate, noise_shape: As for `HashedDropout`.
+        seed_generator: `keras.random.SeedGenerator`; it counts the draws.
+
+    Returns:
+        Like `inputs`.
+    """
+    seed, counter = ops.unstack(seed_generator.next(), num=2)
+    shape = ops.shape(inputs)
+    if noise_shape is not None:
+        shape = tuple(n or side for n, side in zip(noise_shape, shape, strict=True))
+    dropped = bernoulli(make_key(seed, counter), shape, rate)
+    return ops.where(dropped, ops.zeros_like(inputs), inputs * (1 / (1 - rate)))

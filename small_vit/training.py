@@ -214,8 +214,18 @@ def compile_model(model, train, steps_per_epoch, num_classes):
             keras.metrics.CategoricalAccuracy(name="accuracy"),
             keras.metrics.TopKCategoricalAccuracy(min(5, num_classes), name="top5_accuracy"),
         ],
+        jit_compile=_jit_compile(train.deterministic),
     )
     model.optimizer.build(model.trainable_variables)
+
+
+def _jit_compile(deterministic):
+    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains as much as on a GPU."""
+    if keras.backend.backend() != "tensorflow" or deterministic:
+        return "auto"
+    import tensorflow as tf
+
+    return "auto" if tf.distribute.has_strategy() else True
 
 
 @contextmanager

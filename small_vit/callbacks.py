@@ -123,9 +123,13 @@ class ShowProgress(keras.callbacks.Callback):
             completed=self.initial_epoch * self.steps_per_epoch,
         )
 
+    def on_epoch_begin(self, epoch, logs=None):
+        """Note where the epoch begins on the bar."""
+        self.steps_before = epoch * self.steps_per_epoch
+
     def on_train_batch_end(self, batch, logs=None):
-        """Advance the bar."""
-        self.bar.advance(self.task)
+        """Advance the bar; an engine may report many steps at once."""
+        self.bar.update(self.task, completed=self.steps_before + batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
         """Print the epoch's line."""

@@ -17,7 +17,7 @@ from small_vit.callbacks import (
     TrainingDiverged,
     Validation,
 )
-from small_vit.engine import FitEngine
+from small_vit.engine import make_engine
 from small_vit.errors import InputError
 from small_vit.evaluation import full_metrics, predict_logits
 from small_vit.model import create_vit_classifier
@@ -76,7 +76,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         # ----------------------------------------------------------- model
         keras.utils.set_random_seed(config.train.seed)
         model = build_model(config, dataset)
-        engine = FitEngine(
+        engine = make_engine(
             model,
             train,
             dataset.num_classes,

@@ -1,7 +1,11 @@
+import keras
 import numpy as np
 
+from small_vit import datasets
 from small_vit.datasets import Split
-from small_vit.engine import ShuffledBatches
+from small_vit.engine import FitEngine, ShuffledBatches, make_engine
+from small_vit.recipes import digits
+from small_vit.training import build_model, compile_model
 
 
 def split_of(examples):
@@ -44,3 +48,74 @@ def test_devices_share_the_last_batch_evenly():
     batches = ShuffledBatches(split_of(11), 3, batch_size=4, seed=0, devices=2)
     sizes = [len(batches[index][0]) for index in range(len(batches))]
     assert sizes == [4, 4, 2]
+
+
+class Record(keras.callbacks.Callback):
+    """Notes what an engine reports."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses, self.accuracies, self.events, self.last_batches = [], [], [], []
+
+    def on_train_begin(self, logs=None):
+        self.events.append("begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.events.append(f"epoch {epoch}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        assert np.isfinite(logs["loss"])
+        self.last = batch
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.losses.append(float(logs["loss"]))
+        self.accuracies.append(float(logs["accuracy"]))
+        self.last_batches.append(self.last)
+
+    def on_train_end(self, logs=None):
+        self.events.append("end")
+
+
+def tiny_engine(make):
+    """Dropout, augmentation and an odd last batch: all that could make engines differ."""
+    config = digits().replace(
+        model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "dropout": 0.1},
+        train={"batch_size": 32},
+    )
+    dataset = datasets.load("digits")
+    split = Split(dataset.train.images[:100], dataset.train.labels[:100])
+    keras.utils.set_random_seed(0)
+    model = build_model(config, dataset)
+    engine = make(model, split, 10, batch_size=32, seed=0)
+    compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
+    return engine
+
+
+def weights(engine):
+    return [keras.ops.convert_to_numpy(weight) for weight in engine.model.weights]
+
+
+def test_the_backends_engine_equals_fit():
+    """To 1e-5 after twelve steps: the compiler may order sums otherwise."""
+    engines, records = (tiny_engine(make_engine), tiny_engine(FitEngine)), (Record(), Record())
+    for engine, record in zip(engines, records, strict=True):
+        engine.run(0, 3, [record])
+
+    found, expected = records
+    np.testing.assert_allclose(found.losses, expected.losses, rtol=1e-5)
+    np.testing.assert_allclose(found.accuracies, expected.accuracies, rtol=1e-6)
+    for weight, other in zip(*map(weights, engines), strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-5)
+    assert found.events == expected.events == ["begin", "epoch 0", "epoch 1", "epoch 2", "end"]
+    assert found.last_batches == expected.last_batches == [3, 3, 3]
+
+
+def test_an_engine_begins_where_it_is_told_and_stops_when_a_callback_asks():
+    class StopAfterOne(Record):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = True
+
+    record = StopAfterOne()
+    tiny_engine(make_engine).run(2, 9, [record])
+
+    assert record.events == ["begin", "epoch 2", "end"]

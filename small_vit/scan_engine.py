@@ -1,0 +1,131 @@
+"""The epoch engine for JAX: the training set on the device, many steps in one compiled call."""
+
+import time
+
+import jax
+import keras
+import numpy as np
+from jax import lax
+
+from small_vit.engine import ShuffledBatches
+
+# Long enough that the calls cost nothing, short enough for a progress bar.
+SECONDS_PER_CALL = 1.0
+
+
+class ScanEngine:
+    """Trains a compiled model as `FitEngine` does, without leaving the device between steps.
+
+    Images lie on the device as uint8. One compiled call gathers the batches of many steps, augments
+    them, and runs forward, backward and update in a loop, its state donated and metrics kept on the
+    device. It fires the same Keras callbacks; those of batches once a call, as Keras does with
+    `steps_per_execution`. Only the loop is ours: a step is `keras.Model.train_step`.
+
+    Args:
+        model, split, num_classes, batch_size, seed, devices: As for `FitEngine`.
+    """
+
+    def __init__(self, model, split, num_classes, batch_size, seed, devices=1):
+        self.model = model
+        self.batches = ShuffledBatches(split, num_classes, batch_size, seed, devices)
+        self.images, self.labels = _replicated(split.images), _replicated(split.labels)
+        self._run_steps = jax.jit(self._steps, donate_argnums=0, out_shardings=_state_sharding())
+        self._steps_per_call = 1
+
+    @property
+    def steps_per_epoch(self):
+        """Number of optimizer steps in an epoch."""
+        return len(self.batches)
+
+    def run(self, initial_epoch, epochs, callbacks):
+        """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""
+        callbacks = keras.callbacks.CallbackList(
+            callbacks, model=self.model, epochs=epochs, steps=self.steps_per_epoch
+        )
+        self.model.stop_training = False
+        self._build_metrics()
+        callbacks.on_train_begin()
+        for epoch in range(initial_epoch, epochs):
+            self.model.reset_metrics()
+            callbacks.on_epoch_begin(epoch)
+            self._run_epoch(epoch, callbacks)
+            callbacks.on_epoch_end(epoch, self.model.get_metrics_result())
+            if self.model.stop_training:
+                break
+        callbacks.on_train_end()
+
+    def _run_epoch(self, epoch, callbacks):
+        self.batches.start_epoch(epoch)
+        order, batch_size = self.batches.order, self.batches.batch_size
+        full = len(order) // batch_size
+        rows = _shared(order[: full * batch_size].reshape(full, batch_size))
+        first = 0
+        while first < full:
+            last = min(first + self._steps_per_call, full)
+            self._call(rows, first, last, first, callbacks)
+            first = last
+        if full < self.steps_per_epoch:
+            rest = _shared(order[full * batch_size :].reshape(1, -1))
+            self._call(rest, 0, 1, full, callbacks)
+
+    def _call(self, rows, first, last, step, callbacks):
+        """Run the steps on `rows[first:last]`; `step` is the first one's number in the epoch."""
+        callbacks.on_train_batch_begin(step)
+        started = time.perf_counter()
+        variables = self._variables()
+        state = keras.tree.map_structure(lambda variable: variable.value, variables)
+        state = self._run_steps(state, self.images, self.labels, rows, first, last)
+        jax.block_until_ready(state)
+        keras.tree.map_structure(lambda variable, value: variable.assign(value), variables, state)
+        seconds_per_step = (time.perf_counter() - started) / (last - first)
+        self._steps_per_call = max(1, round(SECONDS_PER_CALL / seconds_per_step))
+        callbacks.on_train_batch_end(step + last - first - 1, self.model.get_metrics_result())
+
+    def _build_metrics(self):
+        """Make the metrics' variables, which Keras makes at the first batch it sees."""
+        targets = np.zeros((1, self.batches.num_classes), "float32")
+        self.model.compute_metrics(None, targets, targets)
+
+    def _variables(self):
+        """In the order of the state that `keras.Model.train_step` takes on JAX."""
+        model = self.model
+        return (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+
+    def _steps(self, state, images, labels, rows, first, last):
+        def step(index, state):
+            batch = rows[index]
+            targets = jax.nn.one_hot(labels[batch], self.batches.num_classes)
+            return self.model.train_step(state, (images[batch], targets))[1]
+
+        # A loop of unknown length, unlike a scan: one program for calls of any length.
+        return lax.fori_loop(first, last, step, state)
+
+
+def _replicated(array):
+    return _place(array, (None,) * array.ndim)
+
+
+def _shared(rows):
+    """The order of the examples, `(steps, batch)`, each batch shared by the devices."""
+    return _place(rows, (None, "batch"))
+
+
+def _place(array, axes):
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return jax.device_put(array)
+    layout = keras.distribution.TensorLayout(axes, distribution.device_mesh)
+    return keras.distribution.distribute_tensor(array, layout)
+
+
+def _state_sharding():
+    distribution = keras.distribution.distribution()
+    if distribution is None:
+        return None
+    mesh = distribution.device_mesh.backend_mesh
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())

@@ -1,5 +1,6 @@
 """The sweep as a user meets it: what it runs, skips, goes on with, reports and refuses."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,8 +11,8 @@ import pytest
 from small_vit.callbacks import TrainingDiverged
 from small_vit.recipes import digits
 from small_vit.rows import append_rows, read_rows
+from small_vit.runs import Result, RunDirectory
 from small_vit.sweeps import SWEEPS, Sweep, cli, runner
-from small_vit.training import run_experiment
 
 ROOT = Path(__file__).parent.parent
 TINY = {
@@ -43,11 +44,28 @@ def ablation(tmp_path, monkeypatch):
     return command
 
 
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for training: a list of the runs, each of which took a minute for 80 %."""
+    runs = []
+
+    def train(config, directory, resume):
+        runs.append((config.model.temperature, config.train.seed, resume))
+        values = {field.name: 0 for field in dataclasses.fields(Result)}
+        values |= {"recipe": config.recipe, "arm": config.model.arm, "seed": config.train.seed}
+        values |= {"train_examples": 100, "epochs": config.train.epochs, "seconds": 60.0}
+        values |= {"device": "a device", "versions": {"keras": "3"}, "test_accuracy": 0.8}
+        return Result(**values)
+
+    monkeypatch.setattr(runner, "run_experiment", train)
+    return runs
+
+
 def rows_of(tmp_path):
     return read_rows(tmp_path / "results" / "tiny-digits-1-epochs.jsonl")
 
 
-def test_a_sweep_runs_and_what_is_finished_is_skipped(ablation, tmp_path, monkeypatch, capsys):
+def test_a_sweep_trains_its_arms_and_leaves_rows_a_table_and_pictures(ablation, tmp_path, capsys):
     assert ablation() == 0
     rows = rows_of(tmp_path)
     assert [row.arm for row in rows] == ["spt+mask", "spt+lsa"]
@@ -61,21 +79,15 @@ def test_a_sweep_runs_and_what_is_finished_is_skipped(ablation, tmp_path, monkey
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
         assert f"({picture})" in table
 
-    # One more seed: only its runs are left.
-    trained = []
 
-    def train(config, directory, resume):
-        trained.append((config.train.seed, config.model.temperature, resume))
-        return run_experiment(config, directory, resume)
-
-    monkeypatch.setattr(runner, "run_experiment", train)
+def test_what_is_finished_is_skipped(ablation, tmp_path, trained):
+    assert ablation() == 0
+    rows = rows_of(tmp_path)
     assert ablation("--seeds", "2") == 0
-    assert trained == [(1, "none", False), (1, "layer", False)]
     assert ablation("--seeds", "2") == 0
-    assert len(trained) == 2
+    assert trained == [(arm, seed, False) for seed in (0, 1) for arm in ("none", "layer")]
     assert rows_of(tmp_path)[:2] == rows
     assert len(rows_of(tmp_path)) == 4
-    assert "| (2) |" not in capsys.readouterr().out.split("| tiny-none |")[0]
 
 
 def test_an_interrupted_run_goes_on_and_a_finished_one_gives_its_row(
@@ -106,12 +118,14 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_gives_its_row(
 
 @pytest.mark.parametrize("error", [TrainingDiverged("The loss became nan."), MemoryError("full")])
 def test_a_failed_run_is_reported_and_the_others_go_on(
-    error, ablation, tmp_path, monkeypatch, capsys
+    error, ablation, tmp_path, monkeypatch, capsys, trained
 ):
+    train = runner.run_experiment
+
     def fail_first(config, directory, resume):
         if config.model.temperature == "none":
             raise error
-        return run_experiment(config, directory, resume)
+        return train(config, directory, resume)
 
     monkeypatch.setattr(runner, "run_experiment", fail_first)
     assert ablation() == 1
@@ -123,24 +137,21 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
 
 
 def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
-    ablation, tmp_path, capsys, monkeypatch
+    ablation, tmp_path, trained, capsys
 ):
     assert ablation("--dry-run") == 0
     shown = capsys.readouterr().out
     assert "tiny-layer-seed0  to do     unknown" in shown
     assert "2 of 2 runs left, time unknown (no run of the recipe digits has been mea" in shown
-    assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "results").exists()
+    assert not list(tmp_path.iterdir())
+    assert trained == []
 
     assert ablation() == 0
-    first, second = rows_of(tmp_path)
     capsys.readouterr()
-    # 10 epochs of 100 images, where two runs of one epoch of 100 images were measured.
     assert ablation("--epochs", "10", "--dry-run", "--out", str(tmp_path / "longer")) == 0
     shown = capsys.readouterr().out
-    each = 10 * (first.seconds + second.seconds) / 2
-    assert f"tiny-none-seed0   to do     {cli.clock(each)}" in shown
-    assert f"time {cli.clock(2 * each)} (judged by 2 measured runs on {first.device}" in shown
+    assert "tiny-none-seed0   to do     0:10:00\n" in shown
+    assert "time 0:20:00 (judged by 2 measured runs on a device, one run at a time)" in shown
     assert ablation("--dry-run") == 0
     assert "tiny-none-seed0   finished\n" in capsys.readouterr().out
 
@@ -165,13 +176,18 @@ def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_of_another_sweep_is_refused_before_anything_runs(ablation, tmp_path, capsys):
-    assert ablation() == 0
+def test_a_folder_of_another_sweep_is_refused_before_anything_runs(
+    ablation, tmp_path, trained, capsys
+):
+    config = SWEEP.arms(digits().replace(train={"epochs": 1}))[1].config
+    RunDirectory(tmp_path / "out" / "tiny-layer-seed0").create(config, {}, [])
     with pytest.raises(SystemExit) as stop:
         ablation("--epochs", "2")
     assert stop.value.code == 2
     assert "holds another run. Different there: train.epochs: 1 -> 2" in capsys.readouterr().err
-    assert not (tmp_path / "results" / "tiny-digits-2-epochs.jsonl").exists()
+    assert trained == []
+    assert ablation() == 0
+    assert trained == [("none", 0, False), ("layer", 0, True)]
 
 
 def test_a_file_that_holds_no_rows_is_refused(ablation, tmp_path, capsys):
@@ -182,12 +198,13 @@ def test_a_file_that_holds_no_rows_is_refused(ablation, tmp_path, capsys):
     assert "line 1 is no row" in capsys.readouterr().err
 
 
-def test_rows_of_another_place_count(ablation, tmp_path):
+def test_rows_of_another_place_count(ablation, tmp_path, trained):
     """Rows made on one machine are finished runs on the next, without their directories."""
     assert ablation() == 0
     append_rows(tmp_path / "mine.jsonl", rows_of(tmp_path))
     elsewhere = ["--out", str(tmp_path / "elsewhere"), "--rows", str(tmp_path / "mine.jsonl")]
     assert ablation(*elsewhere) == 0
+    assert len(trained) == 2
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [
         "sweep.md",
         "sweep.png",

@@ -174,14 +174,12 @@ def _print_plan(plan, left, results):
             begun = RunDirectory(run.directory).begun()
             state = f"{'begun' if begun else 'to do':<8}  {clock(_estimate([run], pace))}"
         print(f"{run.name:<{width}}  {state}")
-    print(
-        f"{len(left)} of {len(plan.runs)} runs left. Time: {clock(_estimate(left, pace))}", end=""
-    )
-    if measured:
-        devices = "; ".join(sorted({row.device for row in measured}))
-        print(f", one after the other, judged by {len(measured)} measured runs on {devices}.")
-    else:
-        print(f": no run of the recipe {plan.base.recipe} has been measured.")
+    devices = "; ".join(sorted({row.device for row in measured}))
+    source = f"judged by {len(measured)} measured runs on {devices}, one run at a time"
+    if not measured:
+        source = f"no run of the recipe {plan.base.recipe} has been measured"
+    time = clock(_estimate(left, pace))
+    print(f"{len(left)} of {len(plan.runs)} runs left, time {time} ({source})")
 
 
 def _estimate(runs, pace):

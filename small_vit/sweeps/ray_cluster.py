@@ -5,6 +5,7 @@ every node (a shared file system).
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -36,8 +37,9 @@ def run_on_ray(address):
     # Keras reads its backend when a worker first imports it.
     environment = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "2"}
     try:
-        ray.init(address, runtime_env={"env_vars": environment}, ignore_reinit_error=True)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+        _knock(address)
+        ray.init(address, runtime_env={"env_vars": environment})
+    except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"No Ray cluster answers at --ray {address}: {error}") from error
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_train)
@@ -52,6 +54,13 @@ def run_on_ray(address):
             yield runs_by_task.pop(ended), _outcome(ray, ended)
 
     return execute
+
+
+def _knock(address):
+    """Fail at once where nothing listens: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _train(config, directory, command):

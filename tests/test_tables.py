@@ -10,8 +10,9 @@ import collect
 import tables
 from small_vit.errors import InputError
 from small_vit.recipes import digits
-from small_vit.rows import config_hash
+from small_vit.rows import append_rows, as_row, config_hash
 from small_vit.runs import Result, write_json
+from small_vit.sweeps import SWEEPS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
@@ -49,6 +50,17 @@ def test_each_row_is_one_run_of_clean_code(path):
 def test_a_table_without_rows_is_refused():
     with pytest.raises(InputError, match=r"no rows in .*absent\.jsonl"):
         tables.render("<!-- table: absent -->\n<!-- end -->")
+
+
+def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    marked = "<!-- table: temperature-digits -->\n<!-- end -->"
+    assert "Not yet run: `python experiments/ablation.py temperature --recipe digits`" in (
+        tables.render(marked)
+    )
+    config = SWEEPS["temperature"].arms(digits())[2].config
+    append_rows(tmp_path / "temperature-digits.jsonl", [as_row(result(0), config)])
+    assert "| head | 0 | 0.00 | – |" in tables.render(marked)
 
 
 def test_runs_are_collected_once(tmp_path, monkeypatch, capsys):

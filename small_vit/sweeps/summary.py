@@ -1,6 +1,5 @@
 """What a sweep has shown so far: each arm's accuracy, and its difference from its baseline."""
 
-import shlex
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,8 +110,3 @@ def _captions(config, rows):
         "the difference from the baseline is paired by seed.",
         *where_run(rows),
     ]
-
-
-def sweep_command(sweep, recipe, seeds=3):
-    """Return the command line that runs a sweep, for a reader."""
-    return f"python experiments/ablation.py {shlex.quote(sweep)} --recipe {recipe} --seeds {seeds}"

@@ -1,6 +1,7 @@
 """Train a ViT with or without SPT and LSA on a small dataset; `--help` shows how."""
 
 import argparse
+import importlib
 import os
 import sys
 
@@ -17,10 +18,16 @@ def choose_backend(arguments):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-if __name__ == "__main__":
+def start(module, **options):
+    """Choose the backend, then exit with what the `main` of `module` returns.
+
+    Args:
+        module: Name of the module of a command line.
+        **options: What its `main` is called with.
+    """
     choose_backend(sys.argv[1:])
     try:
-        from small_vit.cli import main
+        main = importlib.import_module(module).main
     except ModuleNotFoundError as error:
         if error.name not in BACKENDS:
             raise
@@ -30,4 +37,8 @@ if __name__ == "__main__":
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.exit(main())
+    sys.exit(main(**options))
+
+
+if __name__ == "__main__":
+    start("small_vit.cli")

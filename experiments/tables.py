@@ -1,6 +1,5 @@
 """Render the README's tables from the measured rows."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,11 @@ import tyro
 
 from small_vit.comparison import comparison_table
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.runs import Result, write_text
+from small_vit.recipes import RECIPES
+from small_vit.rows import read_rows
+from small_vit.runs import write_text
+from small_vit.sweeps import SWEEPS
+from small_vit.sweeps.summary import summarise, sweep_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
@@ -19,7 +22,8 @@ RESULTS = ROOT / "experiments" / "results"
 class CommandLine:
     """Put the tables made from experiments/results/*.jsonl between the README's markers.
 
-    A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl.
+    A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
+    where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run.
     """
 
     check: bool = False
@@ -51,22 +55,19 @@ def render(text):
 def _render_part(part):
     name, rest = part.split(" -->", 1)
     _, after = rest.split("<!-- end -->", 1)
-    return f"{name} -->\n{comparison_table(read_rows(name))}\n<!-- end -->{after}"
+    return f"{name} -->\n{_table(name)}\n<!-- end -->{after}"
 
 
-def read_rows(name):
-    """Read experiments/results/NAME.jsonl.
-
-    Returns:
-        List of `Result`.
-
-    Raises:
-        InputError: if there is no such file.
-    """
-    path = RESULTS / f"{name}.jsonl"
-    if not path.exists():
-        raise InputError(f"There are no rows in {path}.")
-    return [Result(**json.loads(line)) for line in path.read_text().splitlines()]
+def _table(name):
+    rows = read_rows(RESULTS / f"{name}.jsonl")
+    sweep, _, recipe = name.partition("-")
+    if sweep in SWEEPS and recipe in RECIPES:
+        table = sweep_table(summarise(SWEEPS[sweep].arms(RECIPES[recipe]()), rows))
+        command = f"python experiments/ablation.py {sweep} --recipe {recipe}"
+        return table if rows else f"Not yet run: `{command}`"
+    if not rows:
+        raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
+    return comparison_table(rows)
 
 
 if __name__ == "__main__":

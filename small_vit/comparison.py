@@ -23,19 +23,21 @@ class Estimate:
     Attributes:
         mean: The mean.
         half_width: Half the interval; None for one value, which has no interval.
+        deviation: Standard deviation of one seed; None for one value.
     """
 
     mean: float
     half_width: float | None
+    deviation: float | None
 
     @classmethod
     def of(cls, values):
         """Estimate the mean of `values`, a sequence of floats."""
         values = np.asarray(values, dtype="float64")
-        half_width = None
-        if len(values) > 1:
-            half_width = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-        return cls(float(values.mean()), half_width)
+        if len(values) == 1:
+            return cls(float(values[0]), None, None)
+        half_width = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+        return cls(float(values.mean()), float(half_width), float(values.std(ddof=1)))
 
     def percent(self, sign=False):
         """Return it as "53.10 ± 0.42" (percent)."""
@@ -157,11 +159,22 @@ def _captions(results):
         "seed in the difference)."
         for run in results
     }
+    return [*sorted(what), *where_run(results)]
+
+
+def where_run(results):
+    """Return on what `results` were made, a list with a line for each machine and software."""
     where = {
         f"{run.device}, {run.backend}, Keras {run.versions['keras']}, {run.precision}."
         for run in results
     }
-    return [*sorted(what), *sorted(where)]
+    return sorted(where)
+
+
+def pair_by_seed(baseline, results):
+    """Return the pairs `(of baseline, of results)` of two lists of `Result` with equal seeds."""
+    by_seed = {run.seed: run for run in baseline}
+    return [(by_seed[run.seed], run) for run in results if run.seed in by_seed]
 
 
 def _row(arm, runs):
@@ -181,8 +194,7 @@ def _row(arm, runs):
 
 
 def _difference_row(first, second):
-    baseline = {run.seed: run for run in first[1]}
-    pairs = [(baseline[run.seed], run) for run in second[1] if run.seed in baseline]
+    pairs = pair_by_seed(first[1], second[1])
     if not pairs:
         return f"| {second[0]} − {first[0]} | | | | | 0 | |"
     top1 = Estimate.of([new.test_accuracy - old.test_accuracy for old, new in pairs])

@@ -9,7 +9,10 @@ import pytest
 import collect
 import tables
 from small_vit.errors import InputError
+from small_vit.recipes import digits
+from small_vit.rows import append_rows, as_row, config_hash
 from small_vit.runs import Result, write_json
+from small_vit.sweeps import SWEEPS
 
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
@@ -37,7 +40,8 @@ def test_a_changed_table_in_the_readme_is_put_right():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_each_row_is_one_run_of_clean_code(path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    runs = [(row["recipe"], row["dataset"], row["arm"], row["seed"]) for row in rows]
+    told = ("recipe", "dataset", "arm", "seed", "changes")
+    runs = [str([row[name] for name in told]) for row in rows]
     assert len(set(runs)) == len(runs)
     assert all(len(row["commit"]) == 12 for row in rows)  # neither "unknown" nor "…-dirty"
     assert len({row["data_fingerprint"] for row in rows}) == 1
@@ -48,16 +52,30 @@ def test_a_table_without_rows_is_refused():
         tables.render("<!-- table: absent -->\n<!-- end -->")
 
 
+def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    marked = "<!-- table: temperature-digits -->\n<!-- end -->"
+    assert "Not yet run: `python experiments/ablation.py temperature --recipe digits`" in (
+        tables.render(marked)
+    )
+    config = SWEEPS["temperature"].arms(digits())[2].config
+    append_rows(tmp_path / "temperature-digits.jsonl", [as_row(result(0), config)])
+    assert "| head | 0 | 0.00 | – |" in tables.render(marked)
+
+
 def test_runs_are_collected_once(tmp_path, monkeypatch, capsys):
     for seed in range(2):
         run = tmp_path / "runs" / f"seed{seed}"
         run.mkdir(parents=True)
+        write_json(run / "config.json", digits().replace(train={"seed": seed}).to_dict())
         write_json(run / "result.json", dataclasses.asdict(result(seed)))
     rows = tmp_path / "rows.jsonl"
     monkeypatch.setattr("sys.argv", ["collect.py", str(tmp_path / "runs"), "--to", str(rows)])
     collect.main()
     collect.main()
-    assert [json.loads(line)["seed"] for line in rows.read_text().splitlines()] == [0, 1]
+    collected = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["seed"] for row in collected] == [0, 1]
+    assert collected[0]["config_hash"] == config_hash(digits())
     assert capsys.readouterr().out.startswith("2 rows added")
 
 

@@ -9,12 +9,15 @@ from small_vit.plots.attention import (
 from small_vit.plots.curves import plot_curves
 from small_vit.plots.patches import plot_patches, plot_shifted_views
 from small_vit.plots.save import save
+from small_vit.plots.sweeps import plot_arms, plot_over
 
 __all__ = [
     "attention_rollout",
     "attention_scores",
+    "plot_arms",
     "plot_attention",
     "plot_curves",
+    "plot_over",
     "plot_patches",
     "plot_shifted_views",
     "plot_temperatures",

@@ -1,0 +1,86 @@
+"""Rows: the results of finished runs, one JSON object a line, as experiments/results holds them."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.runs import Result, RunDirectory, make_folder, write_text
+
+
+def config_hash(config):
+    """Return 12 hex digits that two configs share when they are the same experiment.
+
+    They tell the settings that differ from the defaults, seed included: a setting added later does
+    not change them, nor do the recipe's name, the folder of the data and the devices.
+    """
+    config = config.replace(recipe=ExperimentConfig.recipe, train={"strategy": "auto"})
+    settings = ExperimentConfig().differences(config)
+    return hashlib.sha256("\n".join(sorted(settings)).encode()).hexdigest()[:12]
+
+
+def as_row(result, config):
+    """Return `result` with the hash of its config."""
+    return dataclasses.replace(result, config_hash=config_hash(config))
+
+
+def row_of(directory):
+    """Return the row of the finished run in `directory`, a `Result`."""
+    run = RunDirectory(directory)
+    return as_row(run.result(), run.config())
+
+
+def read_rows(path):
+    """Read a file of rows.
+
+    Returns:
+        List of `Result`; empty if there is no such file.
+
+    Raises:
+        InputError: if the file is damaged, naming the line.
+    """
+    rows = []
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            rows.append(Result(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{path}, line {number} is no row: {error}") from error
+    return rows
+
+
+def append_rows(path, rows):
+    """Append rows to a file, made if absent; a row already there is not added again.
+
+    Args:
+        path: The file.
+        rows: List of `Result`.
+
+    Returns:
+        Number of rows added.
+
+    Raises:
+        InputError: if the file is damaged or cannot be written.
+    """
+    # Rows from before there was a hash are the same rows.
+    known = [dataclasses.replace(row, config_hash="") for row in read_rows(path)]
+    new = []
+    for row in rows:
+        bare = dataclasses.replace(row, config_hash="")
+        if bare not in known:
+            known.append(bare)
+            new.append(row)
+    lines = [*_lines(path), *(json.dumps(dataclasses.asdict(row)) for row in new)]
+    make_folder(Path(path).parent)
+    write_text(path, "".join(line + "\n" for line in lines))
+    return len(new)
+
+
+def _lines(path):
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a file of rows: {error}") from error

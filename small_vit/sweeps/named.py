@@ -1,0 +1,148 @@
+"""The named sweeps, as plain data: each question with the grid that answers it.
+
+An option says what it changes in the recipe; `{}` is the recipe as it is. The first option of the
+last axis is the baseline that the others are compared with (see `Sweep`).
+"""
+
+import math
+
+from small_vit.sweeps.grid import Sweep
+
+TRAINING_IMAGES = {
+    "cifar100": 50_000,
+    "cifar100-coarse": 50_000,
+    "cifar10": 50_000,
+    "fashion_mnist": 60_000,
+    "digits": 1_437,
+}
+"""Images that each dataset publishes for training, the validation images among them."""
+
+
+def training_images(config):
+    """Return on how many images `config` trains in an epoch, without loading them."""
+    if config.data.train_examples is not None:
+        return config.data.train_examples
+    published = TRAINING_IMAGES[config.data.dataset]
+    return math.floor(published * (1.0 - config.data.validation_fraction))
+
+
+def _percent(share):
+    """The images of a share of the training images, validation held out of all of them before."""
+    return {"data": {"train_examples": lambda config: training_images(config) * share // 100}}
+
+
+_NO_SPT = {"shifts": "none", "patch_norm": False}
+_NO_TEMPERATURE = {"temperature": "none"}
+_NO_MASK = {"diagonal_mask": False}
+_VANILLA = {"model": _NO_SPT | _NO_TEMPERATURE | _NO_MASK}
+_BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
+
+SWEEPS = {
+    "parts": Sweep(
+        "Which of the paper's parts gives the gain?",
+        {
+            "parts": {
+                "none": _VANILLA,
+                "spt": {"model": _NO_TEMPERATURE | _NO_MASK},
+                "lsa": {"model": _NO_SPT},
+                "temperature": {"model": _NO_SPT | _NO_MASK},
+                "mask": {"model": _NO_SPT | _NO_TEMPERATURE},
+                "spt+lsa": {},
+            }
+        },
+    ),
+    "shift": Sweep(
+        "Which shifts does SPT need, and how long?",
+        {
+            "shift": {
+                "none": {"model": {"shifts": "none"}},
+                "diagonal-0.125": {"model": {"shifts": "diagonal", "shift_ratio": 0.125}},
+                "diagonal-0.25": {"model": {"shifts": "diagonal", "shift_ratio": 0.25}},
+                "diagonal-0.5": {"model": {"shifts": "diagonal", "shift_ratio": 0.5}},
+                "diagonal-0.75": {"model": {"shifts": "diagonal", "shift_ratio": 0.75}},
+                "diagonal-1": {"model": {"shifts": "diagonal", "shift_ratio": 1.0}},
+                "cardinal-0.5": {"model": {"shifts": "cardinal", "shift_ratio": 0.5}},
+                "all-0.5": {"model": {"shifts": "all", "shift_ratio": 0.5}},
+            }
+        },
+    ),
+    "temperature": Sweep(
+        "Is a learned softmax temperature worth it, one a layer or one a head?",
+        {
+            "temperature": {
+                "none": {"model": {"temperature": "none"}},
+                "layer": {"model": {"temperature": "layer"}},
+                "head": {"model": {"temperature": "head"}},
+            }
+        },
+    ),
+    "position": Sweep(
+        "What should tell the tokens where they are?",
+        {
+            "position": {
+                "none": {"model": {"position_embedding": "none"}},
+                "learned": {"model": {"position_embedding": "learned"}},
+                "sincos1d": {"model": {"position_embedding": "sincos1d"}},
+                "sincos2d": {"model": {"position_embedding": "sincos2d"}},
+            }
+        },
+    ),
+    "pooling": Sweep(
+        "How should the tokens become one vector?",
+        {
+            "pooling": {
+                "flatten": {"model": {"pooling": "flatten"}},
+                "class_token": {"model": {"pooling": "class_token"}},
+                "mean": {"model": {"pooling": "mean"}},
+            }
+        },
+    ),
+    "patch": Sweep(
+        "Do overlapping patches help, at the recipe's patch size and at twice that?",
+        {
+            "size": {
+                "single": {},
+                "double": {"model": {"patch_size": lambda config: 2 * config.model.patch_size}},
+            },
+            "stride": {
+                "apart": {"model": {"stride": None}},
+                "overlapping": {"model": {"stride": lambda config: config.model.patch_size // 2}},
+            },
+        },
+    ),
+    "data": Sweep(
+        "Do SPT and LSA help more with fewer images?",
+        {
+            "training images (%)": {
+                "5": _percent(5),
+                "10": _percent(10),
+                "25": _percent(25),
+                "50": _percent(50),
+                "100": {},
+            },
+            "arm": _BOTH_ARMS,
+        },
+        curve=True,
+    ),
+    "schedule": Sweep(
+        "The example trains at a constant rate: what would its unused warm-up and cosine give?",
+        {
+            "arm": _BOTH_ARMS,
+            "schedule": {
+                "constant": {"train": {"schedule": "constant"}},
+                "warmup_cosine": {"train": {"schedule": "warmup_cosine"}},
+            },
+        },
+    ),
+    "decay": Sweep(
+        "tensorflow-addons' weight decay, or what Keras's AdamW makes of the same number?",
+        {
+            "arm": _BOTH_ARMS,
+            "decay": {
+                "decoupled": {"train": {"weight_decay": 1e-4, "decay_rule": "decoupled"}},
+                "scaled": {"train": {"weight_decay": 1e-4, "decay_rule": "scaled"}},
+            },
+        },
+    ),
+}
+"""The sweeps by name."""

@@ -1,0 +1,47 @@
+"""The pictures of a sweep, drawn from its summaries and its run directories."""
+
+import keras
+
+from small_vit.plots import plot_arms, plot_over, plot_temperatures
+
+
+def plot_sweep(sweep, summaries):
+    """Draw a sweep's accuracies: curves where its first axis is a quantity, else arm by arm.
+
+    Args:
+        sweep: `Sweep`.
+        summaries: Its `ArmSummary`s; arms without rows are left out.
+
+    Returns:
+        The figure; None where no arm has a row.
+    """
+    shown = [summary for summary in summaries if summary.rows]
+    if not shown:
+        return None
+    if not sweep.curve:
+        estimates = {summary.arm.name: summary.accuracy for summary in shown}
+        baselines = {summary.arm.name: summary.arm.baseline for summary in shown}
+        return plot_arms(estimates, baselines, sweep.question)
+    curves = {}
+    for summary in shown:
+        place, *name = summary.arm.options
+        curves.setdefault("-".join(name), {})[float(place)] = summary.accuracy
+    return plot_over(curves, next(iter(sweep.axes)), sweep.question)
+
+
+def plot_learned_temperatures(runs):
+    """Draw where the learned temperatures of finished runs have ended, block by block.
+
+    Args:
+        runs: List of `Run`; those that learn no temperature, or have left no model here, are left
+            out.
+
+    Returns:
+        The figure; None where none is left.
+    """
+    models = {
+        run.name: keras.saving.load_model(run.directory / "model.keras", compile=False)
+        for run in runs
+        if run.config.model.temperature != "none" and (run.directory / "model.keras").exists()
+    }
+    return plot_temperatures(models) if models else None

@@ -1,0 +1,85 @@
+"""A sweep's runs on a Ray cluster: one task a run, retried from its checkpoint where a node dies.
+
+Ray core is all it takes. The folder of the sweep, the data and this source lie at the same paths on
+every node (a shared file system).
+"""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import keras
+
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.sweeps.runner import begin_or_go_on
+
+RETRIES = 3
+"""How often a run is begun anew on another node after its own has died."""
+
+
+def run_on_ray(address):
+    """Return an `execute` of `run_sweep` that trains on the Ray cluster at `address`.
+
+    Ray gives each run one GPU where the cluster has any, else one CPU core.
+
+    Args:
+        address: "HOST:PORT" of the cluster's head, or "auto" on one of its nodes.
+
+    Raises:
+        InputError: if Ray is not installed or no cluster answers there.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise InputError("--ray needs Ray: pip install 'small-vit[ray]'.") from None
+    # Keras reads its backend when a worker first imports it.
+    environment = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    try:
+        _knock(address)
+        ray.init(address, runtime_env={"env_vars": environment})
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"No Ray cluster answers at --ray {address}: {error}") from error
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_train)
+
+    def execute(runs):
+        runs_by_task = {}
+        for run in runs:
+            config = _with_absolute_data_dir(run.config).to_dict()
+            runs_by_task[task.remote(config, run.directory.resolve(), sys.argv)] = run
+        while runs_by_task:
+            (ended,), _ = ray.wait(list(runs_by_task), num_returns=1)
+            yield runs_by_task.pop(ended), _outcome(ray, ended)
+
+    return execute
+
+
+def _knock(address):
+    """Fail at once where nothing listens: Ray would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=5).close()
+
+
+def _train(config, directory, command):
+    """What a worker does."""
+    sys.argv = command  # the run's files tell the sweep's command, not Ray's
+    return begin_or_go_on(ExperimentConfig.from_dict(config), directory)
+
+
+def _outcome(ray, ended):
+    try:
+        return ray.get(ended)
+    except ray.exceptions.RayTaskError as error:
+        return error.cause  # what the run itself raised
+    except ray.exceptions.RayError as error:
+        return error
+
+
+def _with_absolute_data_dir(config):
+    if config.data.data_dir is None:
+        return config
+    path = os.fspath(Path(config.data.data_dir).expanduser().resolve())
+    return config.replace(data={"data_dir": path})

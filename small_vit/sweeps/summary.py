@@ -1,0 +1,112 @@
+"""What a sweep has shown so far: each arm's accuracy, and its difference from its baseline."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from small_vit.comparison import Estimate, pair_by_seed, where_run
+from small_vit.rows import config_hash
+from small_vit.runs import Result
+from small_vit.sweeps.grid import Arm
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """An arm and what its rows say.
+
+    Attributes:
+        arm: The arm.
+        rows: Its rows; none where it was not yet run.
+        accuracy: Top-1 test accuracy; None without rows.
+        difference: Of top-1 from the baseline's, paired by seed; None without pairs, and for a
+            baseline.
+        pairs: Number of pairs.
+    """
+
+    arm: Arm
+    rows: list[Result]
+    accuracy: Estimate | None
+    difference: Estimate | None
+    pairs: int
+
+
+def summarise(arms, rows):
+    """Return an `ArmSummary` of each arm.
+
+    Args:
+        arms: List of `Arm`, baselines among them.
+        rows: List of `Result`; those of other experiments are left out.
+    """
+    by_arm = {arm.name: _rows_of(arm, rows) for arm in arms}
+    summaries = []
+    for arm in arms:
+        pairs = []
+        if arm.name != arm.baseline:
+            pairs = pair_by_seed(by_arm[arm.baseline], by_arm[arm.name])
+        differences = [new.test_accuracy - old.test_accuracy for old, new in pairs]
+        accuracies = [row.test_accuracy for row in by_arm[arm.name]]
+        summaries.append(
+            ArmSummary(
+                arm,
+                by_arm[arm.name],
+                Estimate.of(accuracies) if accuracies else None,
+                Estimate.of(differences) if differences else None,
+                len(pairs),
+            )
+        )
+    return summaries
+
+
+def _rows_of(arm, rows):
+    return [
+        row
+        for row in rows
+        if row.config_hash == config_hash(arm.config.replace(train={"seed": row.seed}))
+    ]
+
+
+def sweep_table(summaries):
+    """Render summaries as a Markdown table with intervals.
+
+    Args:
+        summaries: List of `ArmSummary`.
+
+    Returns:
+        Text.
+    """
+    lines = [
+        "| arm | parameters | top-1 % | sd | − baseline (pairs) | top-5 % | n | s / epoch |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        *map(_line, summaries),
+    ]
+    rows = [row for summary in summaries for row in summary.rows]
+    if rows:
+        lines += ["", *_captions(summaries[0].arm.config, rows)]
+    return "\n".join(lines)
+
+
+def _line(summary):
+    name, rows = summary.arm.name, summary.rows
+    if not rows:
+        return f"| {name} | | not yet run | | | | 0 | |"
+    accuracy, difference = summary.accuracy, ""
+    deviation = "–" if accuracy.deviation is None else f"{accuracy.deviation * 100:.2f}"
+    if name == summary.arm.baseline:
+        difference = "baseline"
+    elif summary.difference is not None:
+        difference = f"{summary.difference.percent(sign=True)} ({summary.pairs})"
+    top5 = Estimate.of([row.test_top5_accuracy for row in rows]).percent()
+    return (
+        f"| {name} | {rows[0].trainable_parameters:,} | {accuracy.percent()} | {deviation} "
+        f"| {difference} | {top5} | {len(rows)} "
+        f"| {np.median([row.seconds_per_epoch for row in rows]):.1f} |"
+    )
+
+
+def _captions(config, rows):
+    return [
+        f"{config.recipe} on {config.data.dataset}: test set, last epoch of "
+        f"{config.train.epochs}, mean ± 95 % interval over n seeds and their standard deviation; "
+        "the difference from the baseline is paired by seed.",
+        *where_run(rows),
+    ]

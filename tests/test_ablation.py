@@ -1,0 +1,225 @@
+"""The sweep as a user meets it: what it runs, skips, goes on with, reports and refuses."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from small_vit.callbacks import TrainingDiverged
+from small_vit.recipes import digits
+from small_vit.rows import append_rows, read_rows
+from small_vit.runs import Result, RunDirectory
+from small_vit.sweeps import SWEEPS, Sweep, cli, runner
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "model": {"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
+    "data": {"train_examples": 100},
+}
+SWEEP = Sweep(
+    "Does a tiny model learn a temperature?",
+    {
+        "size": {"tiny": TINY},
+        "temperature": {
+            "none": {"model": {"temperature": "none"}},
+            "layer": {"model": {"temperature": "layer"}},
+        },
+    },
+)
+
+
+@pytest.fixture
+def ablation(tmp_path, monkeypatch):
+    """The command line on a sweep of two tiny arms, one seed and one epoch."""
+    monkeypatch.setitem(SWEEPS, "tiny", SWEEP)
+
+    def command(*arguments):
+        start = ["tiny", "--recipe", "digits", "--epochs", "1", "--seeds", "1"]
+        out = ["--out", str(tmp_path / "out")]
+        return cli.main(tmp_path / "results", [*start, *out, *arguments])
+
+    return command
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Stands in for training: a list of the runs, each of which took a minute for 80 %."""
+    runs = []
+
+    def train(config, directory, resume):
+        runs.append((config.model.temperature, config.train.seed, resume))
+        values = {field.name: 0 for field in dataclasses.fields(Result)}
+        values |= {"recipe": config.recipe, "arm": config.model.arm, "seed": config.train.seed}
+        values |= {"train_examples": 100, "epochs": config.train.epochs, "seconds": 60.0}
+        values |= {"device": "a device", "versions": {"keras": "3"}, "test_accuracy": 0.8}
+        return Result(**values)
+
+    monkeypatch.setattr(runner, "run_experiment", train)
+    return runs
+
+
+def rows_of(tmp_path):
+    return read_rows(tmp_path / "results" / "tiny-digits-1-epochs.jsonl")
+
+
+def test_a_sweep_trains_its_arms_and_leaves_rows_a_table_and_pictures(ablation, tmp_path, capsys):
+    assert ablation() == 0
+    rows = rows_of(tmp_path)
+    assert [row.arm for row in rows] == ["spt+mask", "spt+lsa"]
+    assert all("train.epochs: 25 -> 1" in row.changes for row in rows)
+    shown = capsys.readouterr().out
+    assert "sweep: 1 of 2 runs ended  tiny-none-seed0: top-1" in shown
+    assert "sweep's time left 0:00:00" in shown
+    table = (tmp_path / "out" / "sweep.md").read_text()
+    assert f"{rows[0].test_accuracy * 100:.2f}" in table
+    for picture in ("sweep.png", "temperatures.png"):
+        assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
+        assert f"({picture})" in table
+
+
+def test_what_is_finished_is_skipped(ablation, tmp_path, trained):
+    assert ablation() == 0
+    rows = rows_of(tmp_path)
+    assert ablation("--seeds", "2") == 0
+    assert ablation("--seeds", "2") == 0
+    assert trained == [(arm, seed, False) for seed in (0, 1) for arm in ("none", "layer")]
+    assert rows_of(tmp_path)[:2] == rows
+    assert len(rows_of(tmp_path)) == 4
+
+
+def test_an_interrupted_run_goes_on_and_a_finished_one_gives_its_row(
+    ablation, tmp_path, monkeypatch, capsys
+):
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("small_vit.training.write_report", die)
+        assert ablation() == 130
+    assert "Go on with the same command" in capsys.readouterr().out
+    assert ablation("--dry-run") == 0
+    states = capsys.readouterr().out.splitlines()
+    assert "begun" in states[0]
+    assert "to do" in states[1]
+
+    # The sweep dies between the end of a run and its row.
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "append_rows", die)
+        assert ablation() == 130
+    begun = json.loads((tmp_path / "out" / "tiny-none-seed0" / "environment.json").read_text())
+    assert len(begun["resumed"]) == 1
+    assert rows_of(tmp_path) == []
+    assert ablation() == 0
+    assert [row.arm for row in rows_of(tmp_path)] == ["spt+mask", "spt+lsa"]
+
+
+@pytest.mark.parametrize("error", [TrainingDiverged("The loss became nan."), MemoryError("full")])
+def test_a_failed_run_is_reported_and_the_others_go_on(
+    error, ablation, tmp_path, monkeypatch, capsys, trained
+):
+    train = runner.run_experiment
+
+    def fail_first(config, directory, resume):
+        if config.model.temperature == "none":
+            raise error
+        return train(config, directory, resume)
+
+    monkeypatch.setattr(runner, "run_experiment", fail_first)
+    assert ablation() == 1
+    assert [row.arm for row in rows_of(tmp_path)] == ["spt+lsa"]
+    shown = capsys.readouterr()
+    assert f"failed: tiny-none-seed0: {error}" in shown.err
+    assert ("Traceback" in shown.err) == isinstance(error, MemoryError)
+    assert "| tiny-none | | not yet run |" in shown.out
+
+
+def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
+    ablation, tmp_path, trained, capsys
+):
+    assert ablation("--dry-run") == 0
+    shown = capsys.readouterr().out
+    assert "tiny-layer-seed0  to do     unknown" in shown
+    assert "2 of 2 runs left, time unknown (no run of the recipe digits has been mea" in shown
+    assert not list(tmp_path.iterdir())
+    assert trained == []
+
+    assert ablation() == 0
+    capsys.readouterr()
+    assert ablation("--epochs", "10", "--dry-run", "--out", str(tmp_path / "longer")) == 0
+    shown = capsys.readouterr().out
+    assert "tiny-none-seed0   to do     0:10:00\n" in shown
+    assert "time 0:20:00 (judged by 2 measured runs on a device, one run at a time)" in shown
+    assert ablation("--dry-run") == 0
+    assert "tiny-none-seed0   finished\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("", "Name a sweep: parts, "),
+        ("wings", "Received: 'wings'"),
+        ("parts --seeds 0", "--seeds must be at least 1. Received: 0"),
+        ("parts --epochs 0", "epochs must be at least 1. Received: 0"),
+        ("parts --recipe cpu --data-dir nowhere", "nowhere"),
+        ("parts --recipe digits --ray 127.0.0.1:1", "No Ray cluster answers at --ray 127.0.0.1:1"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as stop:
+        cli.main(tmp_path / "results", [*arguments.split(), *out])
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_another_sweep_is_refused_before_anything_runs(
+    ablation, tmp_path, trained, capsys
+):
+    config = SWEEP.arms(digits().replace(train={"epochs": 1}))[1].config
+    RunDirectory(tmp_path / "out" / "tiny-layer-seed0").create(config, {}, [])
+    with pytest.raises(SystemExit) as stop:
+        ablation("--epochs", "2")
+    assert stop.value.code == 2
+    assert "holds another run. Different there: train.epochs: 1 -> 2" in capsys.readouterr().err
+    assert trained == []
+    assert ablation() == 0
+    assert trained == [("none", 0, False), ("layer", 0, True)]
+
+
+def test_a_file_that_holds_no_rows_is_refused(ablation, tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("no rows")
+    with pytest.raises(SystemExit) as stop:
+        ablation("--rows", str(tmp_path / "notes.txt"))
+    assert stop.value.code == 2
+    assert "line 1 is no row" in capsys.readouterr().err
+
+
+def test_rows_of_another_place_count(ablation, tmp_path, trained):
+    """Rows made on one machine are finished runs on the next, without their directories."""
+    assert ablation() == 0
+    append_rows(tmp_path / "mine.jsonl", rows_of(tmp_path))
+    elsewhere = ["--out", str(tmp_path / "elsewhere"), "--rows", str(tmp_path / "mine.jsonl")]
+    assert ablation(*elsewhere) == 0
+    assert len(trained) == 2
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [
+        "sweep.md",
+        "sweep.png",
+    ]
+
+
+def test_the_script_lists_the_sweeps():
+    listed = subprocess.run(
+        [sys.executable, "experiments/ablation.py", "--list"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    assert "parts: Which of the paper's parts gives the gain?" in listed
+    assert "none, spt, lsa, temperature, mask, spt+lsa" in listed
+    assert digits().recipe not in listed

@@ -1,0 +1,172 @@
+"""The sweeps as data: their arms, the runs they come to, and what their rows show."""
+
+import dataclasses
+
+import pytest
+from matplotlib.figure import Figure
+
+from small_vit.comparison import Estimate
+from small_vit.errors import InputError
+from small_vit.plots import plot_arms, plot_over
+from small_vit.recipes import RECIPES, cpu, digits, keras_example
+from small_vit.rows import config_hash
+from small_vit.runs import Result
+from small_vit.sweeps import SWEEPS, Sweep, plan_runs
+from small_vit.sweeps.named import TRAINING_IMAGES, training_images
+from small_vit.sweeps.pictures import plot_sweep
+from small_vit.sweeps.summary import summarise, sweep_table
+from small_vit.sweeps.timing import clock, seconds_per_image, work
+from small_vit.training import datasets, split_training_images
+
+ARMS = {
+    "parts": 6,
+    "shift": 8,
+    "temperature": 3,
+    "position": 4,
+    "pooling": 3,
+    "patch": 4,
+    "data": 10,
+    "schedule": 4,
+    "decay": 4,
+}
+
+
+def row(config, accuracy, seed=0, **changes):
+    config = config.replace(train={"seed": seed})
+    values = {field.name: 0 for field in dataclasses.fields(Result)}
+    values |= {"recipe": config.recipe, "seed": seed, "test_accuracy": accuracy}
+    values |= {"device": "a device", "versions": {"keras": "3"}, "config_hash": config_hash(config)}
+    return Result(**(values | changes))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_is_a_grid_of_different_experiments_on_every_recipe(name, recipe):
+    arms = SWEEPS[name].arms(RECIPES[recipe]())
+    assert len(arms) == ARMS[name]
+    assert len({config_hash(arm.config) for arm in arms}) == len(arms)
+    assert {arm.baseline for arm in arms} < {arm.name for arm in arms}
+    assert all(arm.config.recipe == recipe for arm in arms)
+    assert not any(character in arm.name for arm in arms for character in "/ ")
+
+
+def test_the_parts_are_the_papers():
+    arms = SWEEPS["parts"].arms(keras_example())
+    assert {arm.name: arm.config.model.arm for arm in arms} == {
+        "none": "vanilla",
+        "spt": "spt",
+        "lsa": "lsa",
+        "temperature": "temperature",
+        "mask": "mask",
+        "spt+lsa": "spt+lsa",
+    }
+    assert arms[0].config.model == keras_example().model.vanilla()
+    assert arms[-1].config == keras_example()
+    assert {arm.baseline for arm in arms} == {"none"}
+
+
+def test_the_last_axis_is_compared_all_else_alike():
+    arms = {arm.name: arm for arm in SWEEPS["data"].arms(cpu())}
+    assert list(arms)[:4] == ["5-vanilla", "5-spt+lsa", "10-vanilla", "10-spt+lsa"]
+    assert arms["5-spt+lsa"].baseline == "5-vanilla"
+    assert arms["5-spt+lsa"].config.data.train_examples == 2250
+    assert arms["100-vanilla"].config.data.train_examples is None
+
+
+def test_an_option_may_depend_on_the_axes_before():
+    arms = {arm.name: arm.config.model for arm in SWEEPS["patch"].arms(keras_example())}
+    assert (arms["single-overlapping"].patch_size, arms["single-overlapping"].stride) == (6, 3)
+    assert (arms["double-overlapping"].patch_size, arms["double-overlapping"].stride) == (12, 6)
+    assert arms["double-apart"].stride is None
+
+
+def test_an_option_that_is_no_setting_is_refused_by_name():
+    sweep = Sweep("?", {"shift": {"none": {}, "up": {"model": {"shifts": "up"}}}})
+    with pytest.raises(InputError, match="shifts is one of"):
+        sweep.arms(digits())
+
+
+def test_runs_go_seed_by_seed_so_that_a_sweep_cut_short_has_pairs(tmp_path):
+    base = digits().replace(train={"seed": 5})
+    runs = plan_runs(SWEEPS["temperature"].arms(base), 2, tmp_path)
+    assert [run.name for run in runs] == [
+        f"{arm}-seed{seed}" for seed in (5, 6) for arm in ("none", "layer", "head")
+    ]
+    assert all(run.directory == tmp_path / run.name for run in runs)
+    assert runs[-1].config == base.replace(model={"temperature": "head"}, train={"seed": 6})
+
+
+@pytest.mark.parametrize("split", ["last", "stratified"])
+def test_the_number_of_training_images_is_known_without_loading_them(split):
+    dataset = datasets.load("digits")
+    config = digits().replace(data={"validation_split": split})
+    assert len(dataset.train) == TRAINING_IMAGES["digits"]
+    assert len(split_training_images(dataset, config)[0]) == training_images(config)
+    for arm in SWEEPS["data"].arms(config):
+        train, _ = split_training_images(dataset, arm.config)
+        assert len(train) == training_images(arm.config)
+
+
+def test_time_is_judged_by_images_and_unknown_without_rows():
+    rows = [
+        row(digits(), 0.5, seconds=seconds, epochs=2, train_examples=50) for seconds in (10, 30, 80)
+    ]
+    assert seconds_per_image(rows) == pytest.approx(0.3)
+    assert work(cpu()) == 8 * 45_000
+    assert seconds_per_image([]) is None
+    assert clock(None) == "unknown"
+    assert clock(3723.4) == "1:02:03"
+
+
+def test_the_summary_pairs_each_arm_with_its_baseline():
+    arms = SWEEPS["temperature"].arms(digits())
+    none, layer, _ = arms
+    rows = [row(none.config, 0.4 + 0.1 * seed, seed) for seed in range(3)]
+    rows += [row(layer.config, 0.42 + 0.1 * seed, seed) for seed in (2, 0)]
+    rows += [row(cpu(), 0.99)]
+    summaries = summarise(arms, rows)
+    assert [len(summary.rows) for summary in summaries] == [3, 2, 0]
+    assert summaries[1].difference.mean == pytest.approx(0.02)
+    assert summaries[1].difference.half_width == pytest.approx(0)
+    table = sweep_table(summaries)
+    assert "| none | 0 | 50.00 ± 24.84 | 10.00 | baseline |" in table
+    assert "| +2.00 ± 0.00 (2) |" in table
+    assert "| head | | not yet run |" in table
+    assert "a device" in table
+
+
+def test_one_seed_has_neither_interval_nor_deviation():
+    arms = SWEEPS["temperature"].arms(digits())
+    table = sweep_table(summarise(arms, [row(arms[0].config, 0.4)]))
+    assert "| none | 0 | 40.00 | – | baseline |" in table
+
+
+def test_a_sweep_is_drawn_arm_by_arm_or_as_curves():
+    assert plot_sweep(SWEEPS["parts"], summarise(SWEEPS["parts"].arms(digits()), [])) is None
+
+    arms = SWEEPS["parts"].arms(digits())
+    rows = [row(arm.config, 0.5, seed) for arm in arms[:3] for seed in range(2)]
+    figure = plot_sweep(SWEEPS["parts"], summarise(arms, rows))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
+        "none",
+        "spt",
+        "lsa",
+    ]
+
+    arms = SWEEPS["data"].arms(digits())
+    figure = plot_sweep(SWEEPS["data"], summarise(arms, [row(arm.config, 0.5) for arm in arms]))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["vanilla", "spt+lsa"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["5", "10", "25", "50", "100"]
+    assert axes.lines[0].get_xdata().tolist() == [5, 10, 25, 50, 100]
+
+
+def test_intervals_are_drawn_as_long_as_they_are():
+    estimate = Estimate.of([0.4, 0.6])
+    figure = plot_arms({"arm": estimate}, {"arm": "arm"}, "?")
+    assert isinstance(figure, Figure)
+    ((start, end),) = figure.axes[0].collections[0].get_segments()
+    assert end[0] - start[0] == pytest.approx(2 * estimate.half_width)
+    band = plot_over({"arm": {1.0: estimate, 2.0: estimate}}, "x", "?").axes[0].collections[0]
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.max() - heights.min() == pytest.approx(2 * estimate.half_width)

@@ -9,8 +9,9 @@ from jax import lax
 
 from small_vit.engine import ShuffledBatches
 
-# Long enough that the calls cost nothing, short enough for a progress bar.
-SECONDS_PER_CALL = 1.0
+# Short enough for a progress bar; long enough for many steps on a CPU, where each call asks the
+# system for its memory anew, which costs as much as a third of the arithmetic of one step.
+SECONDS_PER_CALL = 10.0
 
 
 class ScanEngine:

@@ -1,5 +1,6 @@
 """AutoAugment: each operation against Pillow, the draws against the policy's table."""
 
+import functools
 from collections import Counter
 
 import numpy as np
@@ -67,9 +68,14 @@ def random_images(shape, seed=0):
     return images.round().astype("float32")
 
 
+@functools.cache
+def program(name):
+    return compiled(OPERATIONS[name])
+
+
 def run(name, images, magnitude):
     magnitudes = np.full((len(images), 1, 1, 1), magnitude, "float32")
-    return to_numpy(compiled(OPERATIONS[name])(*map(ops.convert_to_tensor, (images, magnitudes))))
+    return to_numpy(program(name)(*map(ops.convert_to_tensor, (images, magnitudes))))
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (24, 37, 3), (32, 32, 1)])

@@ -3,7 +3,7 @@
 Importing the package registers its layers with Keras, so that a saved model loads.
 """
 
-from small_vit.augment import RandomAffine
+from small_vit.augment import AutoAugment, Mix, RandomAffine, RandomCrop, RandomErasing
 from small_vit.config import (
     AugmentConfig,
     DataConfig,
@@ -28,13 +28,17 @@ __version__ = "0.1.0"
 __all__ = [
     "AdamW",
     "AugmentConfig",
+    "AutoAugment",
     "DataConfig",
     "ExperimentConfig",
     "HashedDropout",
+    "Mix",
     "ModelConfig",
     "MultiHeadAttentionLSA",
     "PatchEncoder",
     "RandomAffine",
+    "RandomCrop",
+    "RandomErasing",
     "ShiftedPatchTokenization",
     "StochasticDepth",
     "TrainConfig",

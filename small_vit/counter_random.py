@@ -27,6 +27,12 @@ def make_key(seed, *counters):
     return first, second
 
 
+def next_key(seed_generator):
+    """Return the key of the next draw of a `keras.random.SeedGenerator`, which counts the draws."""
+    seed, counter = ops.unstack(seed_generator.next(), num=2)
+    return make_key(seed, counter)
+
+
 def random_bits(key, shape):
     """Return 32 random bits for each position.
 

@@ -142,6 +142,16 @@ LAYERS = {
         (8, 12, 3),
         random=True,
     ),
+    "crop": LayerCase(
+        sv.RandomCrop, {"padding": 3, "fill": 0.5, "seed": 1}, (8, 12, 3), random=True
+    ),
+    "auto_augment": LayerCase(sv.AutoAugment, {"seed": 1}, (8, 12, 3), random=True),
+    "erasing": LayerCase(
+        sv.RandomErasing,
+        {"probability": 0.9, "area": (0.1, 0.3), "aspect": (0.5, 2), "fill": (1, 2, 3), "seed": 1},
+        (8, 12, 3),
+        random=True,
+    ),
 }
 RANDOM_LAYERS = {name: case for name, case in LAYERS.items() if case.random}
 
@@ -231,6 +241,19 @@ def variable_gradients(model, loss):
         loss(lambda x: model(x, training=True)).backward()
         gradients = [variable.value.grad for variable in variables]
     return [None if each is None else to_numpy(each) for each in gradients]
+
+
+def compiled(function):
+    """`function` of arrays, through XLA as a whole where the backend has it."""
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(function, jit_compile=True)
+    if BACKEND == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
 
 
 def run_compiled(case, layer, x, **kwargs):

@@ -12,13 +12,15 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from small_vit import ExperimentConfig, create_vit_classifier
+from layer_harness import to_numpy
+from small_vit import ExperimentConfig, RandomCrop, create_vit_classifier
 from small_vit.errors import InputError
 from small_vit.images import read_image, scale_image
 from small_vit.plots import (
     attention_rollout,
     attention_scores,
     plot_attention,
+    plot_augmentations,
     plot_curves,
     plot_patches,
     plot_shifted_views,
@@ -147,6 +149,41 @@ def test_overlapping_patches_are_drawn_whole_and_assembled_to_the_image():
 def test_what_is_no_image_is_refused(image):
     with pytest.raises(InputError, match="An image to draw"):
         plot_patches(image, 4)
+
+
+# ------------------------------------------------------------------------------ augmentations
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_augmentations_have_a_row_each_that_begins_with_the_image(channels):
+    image, partner = random_image(2, 16, 24, channels)
+    axes = plot_augmentations(image, partner, draws=3, seed=1).axes[0]
+
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(rows) == 5 and len(axes.get_xticks()) == 4
+    canvas = drawn(axes)
+    assert canvas.shape == (4 * 17 + 16, 3 * 26 + 24, 3)
+    unit = np.broadcast_to(image / 255, (16, 24, 3))
+    for row in range(5):
+        np.testing.assert_allclose(canvas[17 * row :][:16, :24], unit, atol=1e-6)
+
+    cropped = RandomCrop(seed=1)(np.repeat(image[np.newaxis], 3, axis=0), training=True)
+    second = canvas[17 * rows.index("crop of the\npadded image") :][:16, 26:50]
+    np.testing.assert_allclose(second[..., :1], to_numpy(cropped)[0, ..., :1] / 255, atol=1e-6)
+
+
+def test_augmentations_write_the_share_of_the_label_under_what_is_mixed():
+    black, white = np.zeros((16, 24, 3), "uint8"), np.full((16, 24, 3), 255, "uint8")
+    axes = plot_augmentations(black, white, draws=3).axes[0]
+
+    for column, label in enumerate(axes.get_xticklabels()[1:], start=1):
+        mixed = drawn(axes)[17 * 4 :, 26 * column :][:, :24]
+        assert label.get_text() == f"{1 - mixed.mean():.0%}"
+
+
+def test_augmentations_refuse_images_that_differ_in_shape():
+    with pytest.raises(InputError, match="uint8 and of one shape"):
+        plot_augmentations(random_image(8, 8, 3), random_image(8, 8, 1))
 
 
 # ---------------------------------------------------------------------------------- attention
@@ -379,6 +416,7 @@ def finished_run(tmp_path):
 def test_scripts_draw_a_run(finished_run, tmp_path, monkeypatch, capsys):
     written = {
         ("patches", finished_run): ["run/patches.png", "run/shifted_views.png"],
+        ("augmentations", finished_run): ["run/augmentations.png"],
         ("curves", finished_run, "--out", tmp_path / "c.png"): ["c.png"],
         ("attention", finished_run, "--out", tmp_path): ["attention.png", "temperatures.png"],
     }
@@ -399,6 +437,10 @@ def test_scripts_draw_an_image(finished_run, tmp_path, monkeypatch, capsys):
     )
     assert (code, out.split()) == (0, [str(tmp_path / "patches.png")])
     code, out, _ = run_script(
+        monkeypatch, capsys, "augmentations", tmp_path / "photo.jpg", *size[:3], "--out", tmp_path
+    )
+    assert (code, out.split()) == (0, [str(tmp_path / "augmentations.png")])
+    code, out, _ = run_script(
         monkeypatch, capsys, "attention", finished_run, "--image", tmp_path / "photo.jpg"
     )
     assert code == 0 and (finished_run / "attention.png").exists()
@@ -410,6 +452,7 @@ def test_scripts_answer_bad_input_with_one_message_and_exit_code_2(tmp_path, mon
         ("patches", tmp_path / "absent.png"),
         ("patches", tmp_path),
         ("patches", "--patch-size", 100),
+        ("augmentations", tmp_path / "absent.png"),
         ("curves",),
         ("curves", tmp_path / "absent"),
         ("curves", unfinished),

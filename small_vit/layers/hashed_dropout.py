@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from small_vit.counter_random import bernoulli, make_key
+from small_vit.counter_random import bernoulli, next_key
 
 
 @keras.saving.register_keras_serializable(package="small_vit")
@@ -52,9 +52,8 @@ def hashed_dropout(inputs, rate, seed_generator, noise_shape=None):
     Returns:
         Like `inputs`.
     """
-    seed, counter = ops.unstack(seed_generator.next(), num=2)
     shape = ops.shape(inputs)
     if noise_shape is not None:
         shape = tuple(n or side for n, side in zip(noise_shape, shape, strict=True))
-    dropped = bernoulli(make_key(seed, counter), shape, rate)
+    dropped = bernoulli(next_key(seed_generator), shape, rate)
     return ops.where(dropped, ops.zeros_like(inputs), inputs * (1 / (1 - rate)))

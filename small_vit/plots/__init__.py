@@ -6,6 +6,7 @@ from small_vit.plots.attention import (
     plot_attention,
     plot_temperatures,
 )
+from small_vit.plots.augmentations import plot_augmentations
 from small_vit.plots.curves import plot_curves
 from small_vit.plots.patches import plot_patches, plot_shifted_views
 from small_vit.plots.save import save
@@ -16,6 +17,7 @@ __all__ = [
     "attention_scores",
     "plot_arms",
     "plot_attention",
+    "plot_augmentations",
     "plot_curves",
     "plot_over",
     "plot_patches",

@@ -16,7 +16,23 @@ def first_test_image(config: ExperimentConfig) -> np.ndarray:
     Raises:
         InputError: if the dataset cannot be loaded.
     """
-    return datasets.load(config.data.dataset, config.data.data_dir).test.images[0]
+    return first_test_images(config, 1)[0]
+
+
+def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
+    """Return the first test images of an experiment's dataset.
+
+    Args:
+        config: The experiment's.
+        count: Number of images.
+
+    Returns:
+        uint8 `(count, height, width, channels)`.
+
+    Raises:
+        InputError: if the dataset cannot be loaded.
+    """
+    return datasets.load(config.data.dataset, config.data.data_dir).test.images[:count]
 
 
 def read_histories(paths) -> dict[str, list[list[dict]]]:

@@ -1,13 +1,17 @@
-"""Augmentation on the device."""
+"""Flip, rotation, zoom and shift in one resampling."""
 
 import math
 
 import keras
 from keras import ops
 
+from small_vit.augment.image_augmentation import ImageAugmentation
+from small_vit.augment.pixels import take_pixels
+from small_vit.counter_random import uniform
+
 
 @keras.saving.register_keras_serializable(package="small_vit")
-class RandomAffine(keras.layers.Layer):
+class RandomAffine(ImageAugmentation):
     """Flips, rotates, zooms and shifts each image by its own draw, in one bilinear resampling.
 
     It does in one matrix and one gather what `RandomFlip("horizontal")`, `RandomRotation`,
@@ -32,24 +36,15 @@ class RandomAffine(keras.layers.Layer):
     """
 
     def __init__(self, flip=True, rotation=0.02, zoom=0.2, translation=0.0, seed=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(seed=seed, **kwargs)
         self.flip = flip
         self.rotation = rotation
         self.zoom = zoom
         self.translation = translation
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, images, training=False):
-        """Return `images`, augmented in training."""
-        images = ops.cast(images, self.compute_dtype)
-        if not training:
-            return images
-        return warp(images, self._draw_matrices(ops.shape(images)[0], images.shape[1:3]))
-
-    def compute_output_shape(self, input_shape):
-        """Return the shape of the images."""
-        return input_shape
+    def augment(self, images, key):
+        """Return `images`, each flipped, rotated, zoomed and shifted."""
+        return warp(images, self._draw_matrices(key, ops.shape(images)[0], images.shape[1:3]))
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -59,14 +54,11 @@ class RandomAffine(keras.layers.Layer):
             "rotation": self.rotation,
             "zoom": self.zoom,
             "translation": self.translation,
-            "seed": self.seed,
         }
 
-    def _draw_matrices(self, batch, image_size):
+    def _draw_matrices(self, key, batch, image_size):
         height, width = image_size
-        unit = keras.random.uniform(
-            (6, batch), -1.0, 1.0, dtype="float32", seed=self.seed_generator
-        )
+        unit = uniform(key, (6, batch), -1.0, 1.0)
         mirror = ops.where(unit[0] < 0, -1.0, 1.0) if self.flip else ops.ones_like(unit[0])
         angle = unit[1] * (self.rotation * 2 * math.pi)
         zoom_y, zoom_x = 1.0 + unit[2] * self.zoom, 1.0 + unit[3] * self.zoom
@@ -106,7 +98,7 @@ def warp(images, matrices):
     Returns:
         `(batch, height, width, channels)`.
     """
-    height, width, channels = images.shape[1:]
+    height, width = images.shape[1:3]
     y = ops.reshape(ops.arange(height, dtype="float32") - (height - 1) / 2, (1, height, 1))
     x = ops.reshape(ops.arange(width, dtype="float32") - (width - 1) / 2, (1, 1, width))
     m = ops.expand_dims(ops.expand_dims(matrices, -1), -1)  # (batch, 2, 3, 1, 1)
@@ -115,13 +107,9 @@ def warp(images, matrices):
     top, left = ops.floor(source_y), ops.floor(source_x)
     below, beside = source_y - top, source_x - left
 
-    pixels = ops.reshape(images, (-1, channels))
-    first = ops.reshape(ops.arange(ops.shape(images)[0]) * (height * width), (-1, 1, 1))
-    first = ops.cast(first, "int32")
-
     def tap(row, column, weight):
-        index = first + _reflect(row, height) * width + _reflect(column, width)
-        return ops.take(pixels, index, axis=0) * ops.cast(weight, images.dtype)[..., None]
+        pixels = take_pixels(images, _reflect(row, height), _reflect(column, width))
+        return pixels * ops.cast(weight, images.dtype)[..., None]
 
     return (
         tap(top, left, (1 - below) * (1 - beside))

@@ -9,7 +9,7 @@ from keras import ops
 
 from layer_harness import close, normal, to_numpy
 from small_vit import RandomAffine
-from small_vit.augment import affine_matrices, warp
+from small_vit.augment.random_affine import affine_matrices, warp
 
 STILL = {"flip": False, "rotation": 0.0, "zoom": 0.0, "translation": 0.0}
 

@@ -1,0 +1,180 @@
+"""MixUp and CutMix."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from small_vit.augment.pixels import inside_boxes
+from small_vit.counter_random import next_key, random_bits, uniform
+
+# Points of the quantile function between which a draw from a Beta distribution is interpolated.
+_QUANTILES = 4097
+
+
+@keras.saving.register_keras_serializable(package="small_vit")
+class Mix(keras.layers.Layer):
+    """Mixes each image and its target with those of another in the batch, by CutMix or by MixUp.
+
+    As in the paper's code all draws are for the batch: with `probability` it is mixed, by either
+    with equal chance, with one share and one box for all its images; the partners are the same
+    batch in random order, in which an image may meet itself.
+
+    MixUp averages the images, CutMix pastes a box of the partner; targets are averaged by the share
+    of the image that is left. The mean of the losses of both targets, which the paper's code takes,
+    is the cross-entropy with this average.
+
+    Args:
+        probability: Part of the batches to mix, 0 to 1.
+        mixup_alpha: MixUp's share is drawn from Beta(alpha, alpha); None leaves MixUp out.
+        cutmix_alpha: CutMix's share, before its box is cut at the border; None leaves CutMix out.
+        seed: Seed of the draws.
+
+    Call arguments:
+        inputs: Images `(batch, height, width, channels)` and targets, one-hot or other
+            probabilities, `(batch, classes)`.
+        training: Whether to mix; without it both pass through.
+
+    Returns:
+        Images, of the layer's compute type, and targets, float32, of the same shapes.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Zhang et al., arXiv 1710.09412, section 2; Yun et al., arXiv 1905.04899, section 3.1.
+    """
+
+    def __init__(self, probability=0.5, mixup_alpha=1.0, cutmix_alpha=1.0, seed=None, **kwargs):
+        # Half precision would cost the targets digits.
+        super().__init__(autocast=False, **kwargs)
+        if not 0 <= probability <= 1:
+            raise ValueError(f"`probability` must be 0 to 1. Received: probability={probability}")
+        for name, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
+            if alpha is not None and not alpha > 0:
+                raise ValueError(f"`{name}` must be above 0 or None. Received: {name}={alpha}")
+        if mixup_alpha is None and cutmix_alpha is None:
+            raise ValueError("`mixup_alpha` and `cutmix_alpha` must not both be None.")
+        self.probability = probability
+        self.mixup_alpha = mixup_alpha
+        self.cutmix_alpha = cutmix_alpha
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs, training=False):
+        """Return images and targets, in training mixed."""
+        images, targets = inputs
+        images, targets = ops.cast(images, self.compute_dtype), ops.cast(targets, "float32")
+        if not training:
+            return images, targets
+        partners = draw_order(next_key(self.seed_generator), ops.shape(images)[0])
+        kept = draw_kept(
+            next_key(self.seed_generator),
+            images.shape[1:3],
+            self.probability,
+            self.mixup_alpha,
+            self.cutmix_alpha,
+        )
+        return mix(images, targets, partners, kept)
+
+    def compute_output_shape(self, input_shape):
+        """Return the shapes of images and targets."""
+        images, targets = input_shape
+        return tuple(images), tuple(targets)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "probability": self.probability,
+            "mixup_alpha": self.mixup_alpha,
+            "cutmix_alpha": self.cutmix_alpha,
+            "seed": self.seed,
+        }
+
+
+def draw_order(key, batch):
+    """Draw an order of the batch, int32 `(batch,)`, from a key of `small_vit.counter_random`."""
+    return ops.cast(ops.argsort(random_bits(key, (batch,))), "int32")
+
+
+def draw_kept(key, image_size, probability, mixup_alpha, cutmix_alpha):
+    """Draw how much each pixel keeps of itself, for the whole batch.
+
+    Args:
+        key: From `small_vit.counter_random`.
+        image_size: (height, width).
+        probability, mixup_alpha, cutmix_alpha: As for `Mix`.
+
+    Returns:
+        float32 `(1, height, width, 1)`: 1 where nothing is mixed, a share by MixUp, 0 in a box by
+        CutMix.
+    """
+    share, down, right, chance, method = ops.unstack(uniform(key, (5,)), num=5)
+    kept = ops.ones((1, *image_size, 1))
+    if cutmix_alpha is not None:
+        box = cutmix_box(beta_quantile(share, cutmix_alpha), down, right, image_size)
+        kept = ops.where(inside_boxes(image_size, *box), 0.0, kept)
+    if mixup_alpha is not None:
+        by_mixup = method < (0.5 if cutmix_alpha is not None else 1.0)
+        kept = ops.where(by_mixup, beta_quantile(share, mixup_alpha), kept)
+    return ops.where(chance < probability, kept, 1.0)
+
+
+def cutmix_box(share, down, right, image_size):
+    """Return the box that leaves about `share` of an image, cut at the image's border.
+
+    Args:
+        share: Part of the image outside an uncut box, scalar.
+        down, right: Where the box's centre lies, 0 to below 1, scalars.
+        image_size: (height, width).
+
+    Returns:
+        top, bottom, left and right, whole numbers as float32 `(1,)`, with the first row and column
+        beyond the box.
+    """
+    edges = []
+    for center, side in zip((down, right), image_size, strict=True):
+        center, half = (
+            ops.floor(center * side),
+            ops.floor(ops.floor(ops.sqrt(1 - share) * side) / 2),
+        )
+        edges += [ops.maximum(center - half, 0), ops.minimum(center + half, side)]
+    return [ops.reshape(edge, (1,)) for edge in edges]
+
+
+def mix(images, targets, partners, kept):
+    """Mix a batch with another order of itself.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        targets: float32 `(batch, classes)`.
+        partners: int32 `(batch,)`.
+        kept: As from `draw_kept`.
+
+    Returns:
+        Images and targets, mixed.
+    """
+    share = ops.mean(kept)  # By CutMix the part outside the box.
+    kept = ops.cast(kept, images.dtype)
+    images = kept * images + (1 - kept) * ops.take(images, partners, axis=0)
+    return images, share * targets + (1 - share) * ops.take(targets, partners, axis=0)
+
+
+def beta_quantile(unit, alpha):
+    """Turn a uniform draw into one from Beta(alpha, alpha), to about four digits.
+
+    Args:
+        unit: Scalar, 0 to below 1.
+        alpha: Above 0.
+
+    Returns:
+        Scalar, 0 to 1. A table instead of rejection sampling: one draw, and the same on every
+        backend.
+    """
+    # Here, since importing the package should not import SciPy.
+    from scipy.special import betaincinv
+
+    quantiles = betaincinv(alpha, alpha, np.linspace(0, 1, _QUANTILES)).astype("float32")
+    position = unit * (_QUANTILES - 1)
+    below = ops.cast(ops.floor(position), "int32")
+    low, high = ops.take(quantiles, below), ops.take(quantiles, below + 1)
+    return low + (position - ops.cast(below, "float32")) * (high - low)

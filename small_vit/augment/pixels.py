@@ -1,0 +1,38 @@
+"""Reading pixels by their positions, and telling those of a box, in each image its own."""
+
+from keras import ops
+
+
+def take_pixels(images, rows, columns):
+    """Return the pixel at a row and a column of each image, for each place of the output.
+
+    Args:
+        images: `(batch, height, width, channels)`.
+        rows, columns: int32 `(batch, out_height, out_width)`, or sizes of 1 to broadcast; inside
+            the image.
+
+    Returns:
+        `(batch, out_height, out_width, channels)`.
+    """
+    height, width, channels = images.shape[1:]
+    pixels = ops.reshape(images, (-1, channels))
+    first = ops.arange(ops.shape(images)[0], dtype="int32") * (height * width)
+    return ops.take(pixels, ops.reshape(first, (-1, 1, 1)) + rows * width + columns, axis=0)
+
+
+def inside_boxes(image_size, top, bottom, left, right):
+    """Tell the pixels of a box in each image.
+
+    Args:
+        image_size: (height, width).
+        top, left: `(batch,)`, the first row and column inside.
+        bottom, right: `(batch,)`, the first row and column beyond.
+
+    Returns:
+        Booleans, `(batch, height, width, 1)`.
+    """
+    rows, columns = (ops.arange(side, dtype="float32") for side in image_size)
+    top, bottom, left, right = (ops.expand_dims(edge, -1) for edge in (top, bottom, left, right))
+    in_rows = ops.logical_and(rows >= top, rows < bottom)  # (batch, height)
+    in_columns = ops.logical_and(columns >= left, columns < right)  # (batch, width)
+    return ops.logical_and(in_rows[:, :, None, None], in_columns[:, None, :, None])

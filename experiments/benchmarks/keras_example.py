@@ -154,7 +154,9 @@ class _Attention(layers.MultiHeadAttention):
         root = keras.initializers.Constant(float(self.key_dim) ** 0.5)
         self.tau = self.add_weight(shape=(), initializer=root, name="tau")
 
-    def _compute_attention(self, query, key, value, attention_mask=None, training=None, **kwargs):
+    def _compute_attention(
+        self, query, key, value, attention_mask=None, training=None, *added, **named
+    ):
         query = ops.multiply(query, 1.0 / ops.cast(self.tau, query.dtype))
         scores = ops.einsum(self._dot_product_equation, key, query)
         scores = self._masked_softmax(scores, attention_mask)

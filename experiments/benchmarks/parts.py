@@ -45,7 +45,7 @@ def _model(**changes):
 
 def _attention_without_scores(model):
     # Every projection still gets a gradient, and so does the temperature.
-    def attend(self, query, key, value, **kwargs):
+    def attend(self, query, key, value, *others, **named_others):
         return self._scale(query) + key + value, None
 
     MultiHeadAttentionLSA._compute_attention = attend

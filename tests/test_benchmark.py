@@ -102,6 +102,22 @@ def test_libraries_take_part_on_torch_in_the_arms_they_have():
     assert Contender("ours", "jax").has("vanilla")
 
 
+@pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
+@pytest.mark.parametrize(
+    ("library", "arm", "parameters"),
+    [
+        ("transformers", "vanilla", 2_709_796),
+        ("timm", "vanilla", 2_709_796),
+        # One temperature a layer, not one a head.
+        ("vit-pytorch", "spt+lsa", 2_747_248 - 9 * 11),
+    ],
+)
+def test_libraries_build_the_same_shapes(library, arm, parameters):
+    pytest.importorskip(library.replace("-", "_"), exc_type=ImportError)
+    paper = Workload("paper", arm, 1, "float32", True, steps=1)
+    assert Contender(library, "torch").prepare(paper).parameters == parameters
+
+
 def test_a_row_counts_the_model_that_was_trained():
     example = Workload("example", "vanilla", 64, "float32", True, 1)
     shapes = with_common_head(MODELS["example"].vanilla())

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +26,11 @@ class CommandLine:
     """Time train steps (input, augmentation, forward, backward, update), ours and others'.
 
     Every contender runs in a process of its own; they train in turns, one at a time, so leave the
-    machine alone meanwhile. Rows are appended to a file as they are measured. Contenders whose
-    library is not installed are named as absent: pip install 'small-vit[peers]'.
+    machine alone meanwhile. A process that waits keeps its memory: at large batches let few take
+    part at a time (--contenders, --backends).
+
+    Rows are appended to a file as they are measured. Contenders whose library is not installed are
+    named as absent: pip install 'small-vit[peers]'.
 
     Example: python experiments/benchmark.py --models example paper --batch-sizes 64 256
     """
@@ -141,4 +145,6 @@ def _progress(console):
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does, a polite kill ends the workers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

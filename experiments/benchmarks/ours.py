@@ -1,0 +1,86 @@
+"""Our own train step: the model, optimizer, loss and engine of `run_experiment`."""
+
+import keras
+import numpy as np
+
+from small_vit import create_vit_classifier
+
+# The names that `run_experiment` itself uses, so that what is timed is what it runs.
+from small_vit.datasets.dataset import Dataset, Split
+from small_vit.training import FitEngine as Engine
+from small_vit.training import build_model, channel_statistics, compile_model
+
+from .parts import PARTS
+from .prepared import Prepared, keras_device
+from .workload import NUM_CLASSES, with_common_head
+
+
+def prepare(workload, common_head=False, without=None):
+    """Build and compile the model, ready to train.
+
+    Args:
+        workload: `Workload`.
+        common_head: Whether to cut the model to what all libraries have.
+        without: Name in `PARTS` of a part of the step to leave out.
+
+    Returns:
+        `Prepared`.
+    """
+    part = PARTS.get(without)
+    config = workload.config
+    if common_head:
+        config = config.replace(model=with_common_head(config.model))
+    if part:
+        config = part.change(config)
+    device, strategy = keras_device()
+    if workload.precision != "float32":
+        keras.config.set_dtype_policy(f"mixed_{workload.precision}")
+    images, labels = workload.data()
+    split = Split(images, labels)
+    dataset = Dataset("random", split, split, tuple(str(label) for label in range(NUM_CLASSES)))
+
+    with strategy.scope:
+        keras.utils.set_random_seed(0)
+        model = _build(config, dataset)
+        if part:
+            part.before_compile(model)
+        engine = Engine(
+            model, split, NUM_CLASSES, config.train.batch_size, config.train.seed, strategy.devices
+        )
+        compile_model(model, config.train, engine.steps_per_epoch, NUM_CLASSES)
+        if part:
+            part.after_compile(model)
+    epoch = 0
+
+    def run():
+        nonlocal epoch
+        with strategy.scope:
+            engine.run(epoch, epoch + 1, [])
+        epoch += 1
+        wait_for(model)
+
+    return Prepared(run, device, count_parameters(model))
+
+
+def wait_for(model):
+    """Return when the last update of `model` is done."""
+    keras.ops.convert_to_numpy(model.trainable_variables[-1])
+
+
+def count_parameters(model):
+    """Return the number of trainable weights of a Keras model."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def _build(config, dataset):
+    augment = config.augment
+    if augment.flip or augment.rotation or augment.zoom:
+        return build_model(config, dataset)
+    # `run_experiment` would still resample every image, by the identity.
+    mean, variance = channel_statistics(dataset.train.images)
+    return create_vit_classifier(
+        config.model,
+        input_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        normalization=keras.layers.Normalization(mean=mean, variance=variance),
+    )

@@ -1,0 +1,127 @@
+"""What is written of a measurement: one JSON object a contender and workload."""
+
+import statistics
+from dataclasses import asdict
+from datetime import datetime
+
+from small_vit.runs import describe_environment
+
+from .floor import floor_seconds, step_bytes, step_flops
+from .referee import WorkerAbsent, quartiles, ratio
+
+
+def missing_row(contender, workload, error):
+    """Return the row of a contender that could not be measured, which says why."""
+    status = "absent" if isinstance(error, WorkerAbsent) else "failed"
+    return {**_subject(contender, workload, status), "reason": str(error)}
+
+
+def speed_row(contender, workload, facts, measured, reference, peaks):
+    """Return the row of a contender.
+
+    Args:
+        contender, workload: What was measured.
+        facts: Of its `Worker`.
+        measured: From `take_turns`.
+        reference: Label and measurements of the contender that the ratio is over, or None.
+        peaks: Measurements of the machine's peaks on the same framework, or None.
+    """
+    seconds = [figures["seconds"] for figures in measured]
+    step = statistics.median(seconds) / workload.steps
+    images = workload.batch_size * workload.steps
+    slow, median, fast = quartiles([images / s for s in seconds])
+    row = {
+        **_subject(contender, workload, "measured"),
+        "images_per_second": _round(median),
+        "images_per_second_quartiles": [_round(slow), _round(fast)],
+        "seconds_per_step": _round(step),
+        **_first_step(facts, step, workload),
+        "reference": None,
+        "ratio": None,
+        "peak_memory_mb": measured[-1]["peak_memory_mb"],
+        "parameters": facts["parameters"],
+    }
+    if reference is not None:
+        label, theirs = reference
+        row["reference"] = label
+        row["ratio"] = _round(ratio(seconds, [figures["seconds"] for figures in theirs]))
+    if peaks is not None:
+        row |= _floor(contender.model(workload), workload, facts["parameters"], step, peaks)
+    return row | _circumstances(facts, measured)
+
+
+def part_row(contender, workload, facts, without, whole):
+    """Return the row of a part of our step: what the step gains when it is left out.
+
+    Args:
+        contender: The one that lacks the part.
+        workload: What was measured.
+        facts: Of its `Worker`.
+        without, whole: Measurements, from the same `take_turns`, without the part and with it.
+    """
+    pairs = [(a["seconds"], b["seconds"]) for a, b in zip(without, whole, strict=True)]
+    step = statistics.median(b for _, b in pairs) / workload.steps
+    costs = [(b - a) / workload.steps for a, b in pairs]
+    low, cost, high = quartiles(costs)
+    return {
+        **_subject(contender, workload, "measured"),
+        "seconds_per_step": _round(step),
+        "part_seconds": _round(cost),
+        "part_seconds_quartiles": [_round(low), _round(high)],
+        "part_fraction": _round(cost / step),
+        **_circumstances(facts, without),
+    }
+
+
+def _subject(contender, workload, status):
+    return {
+        "contender": contender.name,
+        "backend": contender.backend,
+        **({"without": contender.without} if contender.without else {}),
+        "head": contender.head(workload),
+        **asdict(workload),
+        "status": status,
+    }
+
+
+def _first_step(facts, step, workload):
+    # The first measurement has all steps in it, of which only the first compiles.
+    first = facts["first_seconds"] - (workload.steps - 1) * step
+    return {
+        "start_seconds": _round(facts["start_seconds"]),
+        "first_step_seconds": _round(max(first, step)),
+    }
+
+
+def _floor(model, workload, parameters, step, peaks):
+    flops = step_flops(model, workload.batch_size)
+    moved = step_bytes(parameters, workload.batch_size)
+    # The best the machine was seen to do, of all rounds.
+    matmul = max(figures["matmul"] for figures in peaks)
+    copy = max(figures["copy"] for figures in peaks)
+    floor = floor_seconds(flops, moved, matmul, copy)
+    return {
+        "step_gflop": _round(flops / 1e9),
+        "step_megabytes": _round(moved / 1e6),
+        "matmul_gflop_per_second": _round(matmul / 1e9),
+        "copy_gigabytes_per_second": _round(copy / 1e9),
+        "floor_seconds": _round(floor),
+        "floor_fraction": _round(floor / step),
+    }
+
+
+def _circumstances(facts, measured):
+    here = describe_environment(facts["device"], None)
+    return {
+        "rounds": len(measured),
+        "device": facts["device"],
+        "versions": facts["versions"],
+        "commit": here["commit"],
+        "command": here["command"],
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _round(number):
+    """To four digits: no measurement here is sure of more."""
+    return float(f"{number:.4g}")

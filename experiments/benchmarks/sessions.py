@@ -1,0 +1,104 @@
+"""The measurements of one workload, from the start of its workers to its rows."""
+
+from contextlib import ExitStack
+
+from .contenders import Contender
+from .parts import parts_of
+from .referee import Worker, prepare_all, take_turns
+from .rows import missing_row, part_row, speed_row
+
+
+class SpeedSession:
+    """Times the contenders, and beside them what the machine can do at most.
+
+    Args:
+        workload: `Workload`.
+        contenders: Those who take part.
+        pythons: From a backend to its interpreter.
+        rounds: Measurements of each.
+        reference: Contender that ratios are over. Default: each backend's `keras-example`.
+    """
+
+    def __init__(self, workload, contenders, pythons, rounds, reference=None):
+        self.workload = workload
+        self.contenders = [each for each in contenders if each.has(workload.arm)]
+        self.pythons = pythons
+        self.rounds = rounds
+        self.reference = reference
+        self.backends = list(dict.fromkeys(each.backend for each in self.contenders))
+        self.turns = (len(self.contenders) + len(self.backends)) * (1 + rounds)
+
+    def measure(self, on_progress):
+        """Return the rows."""
+        with ExitStack() as stack:
+
+            def start(contender, backend):
+                worker = Worker(contender, self.workload, backend, self.pythons[backend])
+                return stack.enter_context(worker)
+
+            workers = {f"peaks/{backend}": start(None, backend) for backend in self.backends}
+            workers |= {str(each): start(each, each.backend) for each in self.contenders}
+            ready, failures = prepare_all(workers, on_progress)
+            measured, late_failures = take_turns(ready, self.rounds, on_progress)
+        failures |= late_failures
+        return [self._row(each, workers, measured, failures) for each in self.contenders]
+
+    def _row(self, contender, workers, measured, failures):
+        label = str(contender)
+        if label in failures:
+            return missing_row(contender, self.workload, failures[label])
+        reference = str(self.reference or Contender("keras-example", contender.backend))
+        return speed_row(
+            contender,
+            self.workload,
+            workers[label].facts,
+            measured[label],
+            (reference, measured[reference]) if reference in measured else None,
+            measured.get(f"peaks/{contender.backend}"),
+        )
+
+
+class PartsSession:
+    """Times our step on one backend with each part left out, in turns with the whole step.
+
+    Args:
+        workload: `Workload`.
+        backend: Framework.
+        pythons, rounds: As in `SpeedSession`.
+    """
+
+    def __init__(self, workload, backend, pythons, rounds):
+        self.workload = workload
+        self.backend = backend
+        self.python = pythons[backend]
+        self.rounds = rounds
+        self.contenders = [
+            Contender("ours", backend, without=part) for part in parts_of(workload.config)
+        ]
+        self.turns = 1 + len(self.contenders) * (1 + 2 * rounds)
+
+    def measure(self, on_progress):
+        """Return the rows."""
+        with self._start(Contender("ours", self.backend)) as whole:
+            _, failures = prepare_all({"whole": whole}, on_progress)
+            if failures:
+                return [
+                    missing_row(each, self.workload, failures["whole"]) for each in self.contenders
+                ]
+            return [self._row(each, whole, on_progress) for each in self.contenders]
+
+    def _row(self, contender, whole, on_progress):
+        # One part after another: the memory of two models is enough.
+        with self._start(contender) as without:
+            _, failures = prepare_all({"without": without}, on_progress)
+            if not failures:
+                pair = {"whole": whole, "without": without}
+                measured, failures = take_turns(pair, self.rounds, on_progress)
+        if failures:
+            return missing_row(contender, self.workload, next(iter(failures.values())))
+        return part_row(
+            contender, self.workload, without.facts, measured["without"], measured["whole"]
+        )
+
+    def _start(self, contender):
+        return Worker(contender, self.workload, self.backend, self.python)

@@ -1,0 +1,264 @@
+"""The referee of the speed benchmark, its counts, and that contenders are what they are named."""
+
+import json
+import sys
+
+import benchmark
+import keras
+import numpy as np
+import pytest
+from benchmarks.contenders import Contender, all_contenders
+from benchmarks.floor import count_multiply_adds, floor_seconds, step_bytes, step_flops
+from benchmarks.keras_example import build
+from benchmarks.ours import count_parameters
+from benchmarks.parts import PARTS, parts_of
+from benchmarks.referee import Worker, WorkerFailed, prepare_all, quartiles, ratio, take_turns
+from benchmarks.rows import missing_row, speed_row
+from benchmarks.workload import MODELS, Workload, with_common_head
+
+from small_vit import create_vit_classifier
+from small_vit.errors import InputError
+
+BACKEND = keras.backend.backend()
+TINY = Workload("tiny", "spt+lsa", 4, "float32", augmentation=True, steps=2)
+
+
+# ------------------------------------------------------------------------ counts
+
+
+@pytest.mark.parametrize(("arm", "published"), [("vanilla", 189.8e6), ("spt+lsa", 199.2e6)])
+def test_the_papers_multiply_adds_are_those_published(arm, published):
+    model = MODELS["paper"] if arm == "spt+lsa" else MODELS["paper"].vanilla()
+    # The paper's count has what is no matrix product too.
+    assert 0.95 * published < count_multiply_adds(model).total <= published
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="XLA's own count, as JAX tells it")
+@pytest.mark.parametrize("name", ["example", "paper"])
+@pytest.mark.parametrize("arm", ["vanilla", "spt+lsa"])
+def test_forward_flops_are_the_compilers_count(name, arm):
+    import jax
+
+    config = MODELS[name].vanilla() if arm == "vanilla" else MODELS[name]
+    model = create_vit_classifier(config)
+    variables = model.trainable_variables, model.non_trainable_variables
+
+    def forward(trainable, non_trainable, images):
+        return model.stateless_call(trainable, non_trainable, images, training=False)[0]
+
+    images = np.zeros((2, 32, 32, 3), "uint8")
+    values = [[variable.value for variable in group] for group in variables]
+    analysis = jax.jit(forward).lower(*values, images).cost_analysis()
+    counted = 2 * 2 * count_multiply_adds(config).total
+    # XLA counts softmax, norms and GELU too.
+    assert counted < analysis["flops"] < 1.25 * counted
+
+
+def test_a_step_is_three_forward_passes_without_the_gradient_of_the_images():
+    model = MODELS["paper"]
+    assert step_flops(model, batch_size=2) == 2 * 2 * 3 * count_multiply_adds(model).total
+    vanilla = count_multiply_adds(model.vanilla())
+    unneeded = vanilla.patch_projection
+    assert step_flops(model.vanilla(), 1) == 2 * (3 * vanilla.total - unneeded)
+
+
+def test_the_floor_is_the_larger_of_arithmetic_and_memory():
+    assert floor_seconds(100, 10, matmul_flops_per_second=10, copy_bytes_per_second=10) == 10
+    assert floor_seconds(10, 100, matmul_flops_per_second=10, copy_bytes_per_second=5) == 20
+    assert step_bytes(parameters=10, batch_size=1) == 240 + 3072
+
+
+# ------------------------------------------------------------------- contenders
+
+
+@pytest.mark.parametrize(("arm", "parameters"), [("vanilla", 21759012), ("spt+lsa", 21787748)])
+def test_the_examples_formulation_has_the_examples_weights(arm, parameters):
+    config = MODELS["example"].vanilla() if arm == "vanilla" else MODELS["example"]
+    assert count_parameters(build(config)) == parameters
+
+
+def test_the_examples_formulation_computes_what_our_model_computes():
+    config = MODELS["tiny"]
+    theirs, ours = build(config), create_vit_classifier(config)
+    assert [w.shape for w in theirs.trainable_weights] == [w.shape for w in ours.trainable_weights]
+    for mine, their in zip(ours.trainable_weights, theirs.trainable_weights, strict=True):
+        their.assign(mine)
+    images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype("float32")
+    np.testing.assert_allclose(
+        theirs.predict(images, verbose=0), ours.predict(images, verbose=0), atol=1e-5
+    )
+
+
+def test_the_papers_model_is_the_papers():
+    assert count_parameters(create_vit_classifier(MODELS["paper"])) == 2_747_248
+    assert count_parameters(create_vit_classifier(MODELS["paper"].vanilla())) == 2_709_796
+
+
+def test_libraries_take_part_on_torch_in_the_arms_they_have():
+    assert {c.backend for c in all_contenders(("jax", "torch"), ()) if c.library} == {"torch"}
+    assert all_contenders(("jax",), ("ours",)) == [Contender("ours", "jax")]
+    assert not Contender("vit-pytorch-compiled", "torch").has("vanilla")
+    assert not Contender("timm", "torch").has("spt+lsa")
+    assert Contender("ours", "jax").has("vanilla")
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
+@pytest.mark.parametrize(
+    ("library", "arm", "parameters"),
+    [
+        ("transformers", "vanilla", 2_709_796),
+        ("timm", "vanilla", 2_709_796),
+        # One temperature a layer, not one a head.
+        ("vit-pytorch", "spt+lsa", 2_747_248 - 9 * 11),
+    ],
+)
+def test_libraries_build_the_same_shapes(library, arm, parameters):
+    pytest.importorskip(library.replace("-", "_"), exc_type=ImportError)
+    paper = Workload("paper", arm, 1, "float32", True, steps=1)
+    assert Contender(library, "torch").prepare(paper).parameters == parameters
+
+
+def test_a_row_counts_the_model_that_was_trained():
+    example = Workload("example", "vanilla", 64, "float32", True, 1)
+    shapes = with_common_head(MODELS["example"].vanilla())
+    assert Contender("ours", "jax").head(example) == "flatten+2048+1024"
+    assert Contender("ours-common-head", "jax").head(example) == "class_token"
+    assert Contender("timm", "torch").model(example) == shapes
+    paper = Workload("paper", "vanilla", 64, "float32", True, 1)
+    assert Contender("keras-example", "jax").head(paper) == "mean"
+
+
+def test_parts_that_a_step_does_not_have_are_not_left_out():
+    whole = parts_of(Workload("example", "spt+lsa", 4, "float32", True, 1).config)
+    assert whole == list(PARTS)
+    vanilla = parts_of(Workload("paper", "vanilla", 4, "float32", False, 1).config)
+    assert set(whole) - set(vanilla) == {
+        "attention-dropout",
+        "diagonal-mask",
+        "tokenization",
+        "augmentation",
+    }
+
+
+# ---------------------------------------------------------------------- referee
+
+
+class FakeWorker:
+    def __init__(self, name, seconds, log, fails_at=None):
+        self.name, self.seconds, self.log, self.fails_at = name, seconds, log, fails_at
+        self.runs = 0
+
+    def prepare(self):
+        if self.fails_at == 0:
+            raise WorkerFailed("no compiler")
+
+    def run(self):
+        self.runs += 1
+        if self.runs == self.fails_at:
+            raise WorkerFailed("out of memory")
+        self.log.append(self.name)
+        return {"seconds": self.seconds * self.runs, "peak_memory_mb": 1}
+
+
+def fakes(log, **fails_at):
+    seconds = {"a": 1.0, "b": 2.0, "c": 4.0}
+    return {name: FakeWorker(name, s, log, fails_at.get(name)) for name, s in seconds.items()}
+
+
+def test_contenders_take_turns():
+    log, ticks = [], []
+    measured, failures = take_turns(fakes(log), 3, lambda: ticks.append(1))
+    assert log == list("abcabcabc")
+    assert len(ticks) == 9
+    assert not failures
+    assert [figures["seconds"] for figures in measured["b"]] == [2.0, 4.0, 6.0]
+
+
+def test_one_that_fails_does_not_stop_the_others():
+    log = []
+    ready, failures = prepare_all(fakes(log, a=0), lambda: None)
+    assert list(ready) == ["b", "c"]
+    assert str(failures["a"]) == "no compiler"
+    measured, failures = take_turns(fakes(log, b=2), 3, lambda: None)
+    assert log == list("abcacac")
+    assert list(measured) == ["a", "c"]
+    assert str(failures["b"]) == "out of memory"
+
+
+def test_ratios_are_taken_within_rounds():
+    # The machine slows down to a third; both share it.
+    assert ratio([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == 2.0
+    assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
+    assert quartiles([7.0]) == (7.0, 7.0, 7.0)
+
+
+def test_a_row_says_speed_ratio_and_floor():
+    facts = {
+        "parameters": 1000,
+        "device": "a machine",
+        "versions": {},
+        "start_seconds": 2.0,
+        "first_seconds": 9.0,
+    }
+    rounds = [{"seconds": s, "peak_memory_mb": 7} for s in (1.0, 2.0, 4.0)]
+    twice = [{"seconds": 2 * s, "peak_memory_mb": 7} for s in (1.0, 2.0, 4.0)]
+    flops = step_flops(MODELS["tiny"], 4)
+    peaks = [{"matmul": flops, "copy": 1e12}, {"matmul": 2 * flops, "copy": 1e12}]
+    contender = Contender("ours", "jax")
+    row = speed_row(contender, TINY, facts, rounds, ("keras-example/jax", twice), peaks)
+    assert row["images_per_second"] == 4.0  # 2 steps of 4 images in 2 s
+    assert row["images_per_second_quartiles"] == [3.0, 6.0]
+    assert row["seconds_per_step"] == 1.0
+    assert row["first_step_seconds"] == 8.0  # one of the two steps took a second
+    assert (row["reference"], row["ratio"]) == ("keras-example/jax", 2.0)
+    assert row["floor_fraction"] == 0.5
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_a_missing_contender_is_named_with_the_reason():
+    row = missing_row(Contender("timm", "torch"), TINY, WorkerFailed("no compiler"))
+    assert (row["contender"], row["status"], row["reason"]) == ("timm", "failed", "no compiler")
+
+
+# ----------------------------------------------------------- real, tiny processes
+
+
+def run_benchmark(tmp_path, *arguments):
+    rows = tmp_path / "rows.jsonl"
+    small = ["--models", "tiny", "--arms", "vanilla", "--batch-sizes", "4", "--rounds", "2"]
+    benchmark.main([*small, "--steps", "2", "--no-augmentation", "--to", str(rows), *arguments])
+    return [json.loads(line) for line in rows.read_text().splitlines()]
+
+
+def test_two_contenders_and_a_python_that_fails(tmp_path, capsys):
+    other = next(name for name in ("torch", "jax", "tensorflow") if name != BACKEND)
+    empty = tmp_path / "python"
+    empty.write_text("#!/bin/sh\necho 'ImportError: nothing here' >&2\nexit 3\n")
+    empty.chmod(0o755)
+    arguments = ["--backends", BACKEND, other, "--contenders", "ours-common-head", "keras-example"]
+    rows = run_benchmark(tmp_path, *arguments, "--python", other, str(empty))
+    measured = {row["contender"]: row for row in rows if row["backend"] == BACKEND}
+    assert measured["keras-example"]["ratio"] == 1.0
+    row = measured["ours-common-head"]
+    assert row["reference"] == f"keras-example/{BACKEND}"
+    assert row["ratio"] > 0
+    assert 0 < row["floor_fraction"] < 1
+    assert row["peak_memory_mb"] > 50
+    assert BACKEND in row["versions"]
+    failed = [row for row in rows if row["backend"] == other]
+    assert [row["reason"] for row in failed] == ["ImportError: nothing here"] * 2
+    assert "ImportError: nothing here" in capsys.readouterr().out
+
+
+def test_a_worker_that_is_left_is_ended():
+    with Worker(Contender("ours", BACKEND), TINY, BACKEND, sys.executable) as worker:
+        assert worker.process.poll() is None
+    assert worker.process.poll() is not None
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match="2"):
+        run_benchmark(tmp_path, "--rounds", "0")
+    options = benchmark.CommandLine(python={"jax": tmp_path / "absent"})
+    with pytest.raises(InputError, match="absent"):
+        benchmark._check(options)

@@ -183,7 +183,8 @@ def _row(arm, runs):
         published = PUBLISHED.get((runs[0].recipe, runs[0].dataset, arm))
     beside = "–"
     if published is not None:
-        beside = f"{published.accuracy * 100:.2f} / {published.top5_accuracy * 100:.2f}"
+        figures = (published.accuracy, published.top5_accuracy)
+        beside = " / ".join("–" if figure is None else f"{figure * 100:.2f}" for figure in figures)
     return (
         f"| {arm} | {runs[0].trainable_parameters:,} "
         f"| {Estimate.of([run.test_accuracy for run in runs]).percent()} "

@@ -160,11 +160,21 @@ class AugmentConfig(_Checked):
     """Largest zoom in or out, height and width drawn apart (0.2 is ±20 %)."""
     translation: float = 0.0
     """Largest shift either way, as a fraction of the side (0.125 is 4 of 32 pixels)."""
+    crop_padding: int = 0
+    """Crop at random out of the raw image with this many black pixels around it."""
+    auto_augment: bool = False
+    """AutoAugment's policy for CIFAR-10."""
+    erasing: float = 0.0
+    """Probability to erase a rectangle of the raw image."""
+    mix: float = 0.0
+    """Probability to mix a batch, by CutMix or MixUp with equal chance."""
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("rotation", "translation"):
+        for name in ("rotation", "translation", "crop_padding"):
             self._require(getattr(self, name) >= 0, name, "at least 0")
+        for name in ("erasing", "mix"):
+            self._require(0 <= getattr(self, name) <= 1, name, "0 to 1")
         self._require(0 <= self.zoom < 1, "zoom", "at least 0 and below 1")
 
 
@@ -182,8 +192,10 @@ class DataConfig(_Checked):
     validation_fraction: float = 0.1
     """Part of the training images held out for validation; the statistics that images are
     normalised by are over all of them, as in the example."""
-    validation_split: Literal["last", "stratified"] = "last"
-    """Hold out the last images as they lie (the Keras example), or the same part of each class."""
+    validation_split: Literal["last", "stratified", "test"] = "last"
+    """Hold out the last images as they lie (the Keras example), or the same part of each class; or
+    hold out nothing and watch the test set, as the paper's code does: its figures are then no
+    validation, and the best of them is reported as best on test, beside the last epoch's."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -20,11 +20,11 @@ class Published:
 
     Attributes:
         accuracy: Top-1 test accuracy, of 1.
-        top5_accuracy: Top-5 test accuracy, of 1.
+        top5_accuracy: Top-5 test accuracy, of 1; None where it was not published.
     """
 
     accuracy: float
-    top5_accuracy: float
+    top5_accuracy: float | None = None
 
 
 def keras_example():
@@ -58,6 +58,72 @@ def keras_example_cosine():
     return keras_example().replace(
         recipe="keras-example-cosine", train={"schedule": "warmup_cosine"}
     )
+
+
+def paper():
+    """The paper's ViT for CIFAR-100 with its whole recipe.
+
+    Source: Lee, Lee and Song, arXiv 2112.13492, section 4.1, and their code: 73.81 -> 76.92 %
+    top-1, the best test epoch of one run.
+    Command: `python run_cifar100.py --recipe paper --compare`.
+    Device and time: made for a GPU; not yet run in full.
+    Expected: the published numbers with `paper-lr3e-3`; at this rate their users report less.
+
+    Of their 100 epochs each is three passes over the images: here 300, of which the first 30 warm
+    up. Like them it holds out nothing and watches the test set; the last epoch counts, and the best
+    is named as what it is.
+
+    Deviations: the schedule ends at 0, theirs at 1e-6; the last batch of a pass is smaller, theirs
+    is left out; the flip comes last, not first; query, key and value kernels are drawn each by
+    itself, theirs as one.
+    """
+    return ExperimentConfig(
+        recipe="paper",
+        model=ModelConfig(
+            image_size=32,
+            patch_size=4,
+            embedding_initializer="standard_normal",
+            projection_dim=192,
+            num_layers=9,
+            num_heads=12,
+            key_dim=16,
+            qkv_bias=False,
+            temperature="head",
+            temperature_form="multiplier",
+            attention_dropout=0.0,
+            mlp_output_activation=False,
+            dropout=0.0,
+            stochastic_depth=0.1,
+            norm_epsilon=1e-5,
+            pooling="class_token",
+            head_units=(),
+            head_dropout=0.0,
+            kernel_initializer="glorot_normal",
+        ),
+        augment=AugmentConfig(
+            rotation=0.0, zoom=0.0, crop_padding=4, auto_augment=True, erasing=0.25, mix=0.5
+        ),
+        data=DataConfig(validation_split="test"),
+        train=TrainConfig(
+            epochs=300,
+            batch_size=128,
+            schedule="warmup_cosine",
+            weight_decay=0.05,
+            decay_rule="scaled",
+            label_smoothing=0.1,
+        ),
+    )
+
+
+def paper_lr3e_3():
+    """`paper` at three times its learning rate, with which its vanilla ViT is said to reproduce.
+
+    Source: the issue tracker of the paper's code.
+    Command: `python run_cifar100.py --recipe paper-lr3e-3 --compare`.
+    Device and time: made for a GPU; not yet run in full.
+    Expected: at least 73.8 -> 76.9 %.
+    """
+    return paper().replace(recipe="paper-lr3e-3", train={"learning_rate": 3e-3})
 
 
 def cpu():
@@ -129,6 +195,8 @@ def digits():
 RECIPES = {
     "keras-example": keras_example,
     "keras-example-cosine": keras_example_cosine,
+    "paper": paper,
+    "paper-lr3e-3": paper_lr3e_3,
     "cpu": cpu,
     "digits": digits,
 }
@@ -151,8 +219,12 @@ def changes_from_recipe(config):
     return recipe.replace(train=same).differences(config)
 
 
-# By recipe, dataset and arm; the Keras example's are from one seed each.
+# By recipe, dataset and arm, each from one seed; the paper's are of the best test epoch.
 PUBLISHED = {
     ("keras-example", "cifar100", "vanilla"): Published(0.5310, 0.8053),
     ("keras-example", "cifar100", "spt+lsa"): Published(0.5611, 0.8227),
+    ("paper", "cifar100", "vanilla"): Published(0.7381),
+    ("paper", "cifar100", "spt+lsa"): Published(0.7692),
+    ("paper-lr3e-3", "cifar100", "vanilla"): Published(0.7381),
+    ("paper-lr3e-3", "cifar100", "spt+lsa"): Published(0.7692),
 }

@@ -68,6 +68,8 @@ class Result:
     data_fingerprint: str
     changes: list[str] = field(default_factory=list)
     """How the config differs from the recipe's of this arm, beside the seed and the devices."""
+    best_on_test_accuracy: float | None = None
+    """The best epoch's on the test set, where that was watched (`validation_split="test"`)."""
     config_hash: str = ""
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 

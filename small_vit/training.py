@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from small_vit import datasets
-from small_vit.augment import RandomAffine
+from small_vit.augment import AutoAugment, Mix, RandomAffine, RandomCrop, RandomErasing
+from small_vit.augmented_classifier import AugmentedClassifier
 from small_vit.callbacks import (
     RunFiles,
     ShowProgress,
@@ -75,7 +76,8 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     with strategy.scope, _precision(config.train.precision):
         # ----------------------------------------------------------- model
         keras.utils.set_random_seed(config.train.seed)
-        model = build_model(config, dataset)
+        classifier = build_model(config, dataset)
+        model = with_augmentation(classifier, config.augment, dataset)
         engine = make_engine(
             model,
             train,
@@ -110,9 +112,9 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             ) from error
 
         # -------------------------- test: looked at once, after everything
-        logits = predict_logits(model, dataset.test.images, config.train.batch_size)
+        logits = predict_logits(classifier, dataset.test.images, config.train.batch_size)
         seconds = earlier + time.perf_counter() - started
-        directory.save_model(model)
+        directory.save_model(classifier)
 
     test = full_metrics(logits, dataset.test.labels)
     last = history[-1]
@@ -125,8 +127,11 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         validation_accuracy=last["val_accuracy"],
         validation_top5_accuracy=last["val_top5_accuracy"],
         validation_loss=last["val_loss"],
+        best_on_test_accuracy=max(row["val_accuracy"] for row in history)
+        if config.data.validation_split == "test"
+        else None,
         train_examples=len(train),
-        trainable_parameters=sum(int(np.prod(w.shape)) for w in model.trainable_weights),
+        trainable_parameters=sum(int(np.prod(w.shape)) for w in classifier.trainable_weights),
         epochs=config.train.epochs,
         batch_size=config.train.batch_size,
         seconds=round(seconds, 1),
@@ -139,7 +144,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         },
         changes=changes_from_recipe(config),
     )
-    write_report(directory, config, result, model, logits, dataset)
+    write_report(directory, config, result, classifier, logits, dataset)
     directory.finish(result)
     return result
 
@@ -147,9 +152,12 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
 def split_training_images(dataset, config):
     """Return `(train, validation)`: the images held out, and of the others those asked for."""
     data, seed = config.data, config.train.seed
-    train, validation = datasets.hold_out(
-        dataset.train, data.validation_fraction, data.validation_split, seed
-    )
+    if data.validation_split == "test":
+        train, validation = dataset.train, dataset.test
+    else:
+        train, validation = datasets.hold_out(
+            dataset.train, data.validation_fraction, data.validation_split, seed
+        )
     if data.train_examples is not None:
         train = datasets.take_balanced(train, data.train_examples, dataset.num_classes, seed)
     return train, validation
@@ -174,6 +182,34 @@ def build_model(config, dataset):
             name="augmentation",
         ),
     )
+
+
+def with_augmentation(classifier, augment, dataset):
+    """Return the model to train: `classifier`, behind what an `AugmentConfig` does to raw images.
+
+    Args:
+        classifier: From `build_model`.
+        augment: `AugmentConfig`.
+        dataset: `Dataset`.
+
+    Returns:
+        An `AugmentedClassifier`, or `classifier` itself where there is nothing to do.
+    """
+    layers = []
+    if augment.crop_padding:
+        layers.append(RandomCrop(augment.crop_padding))
+    if augment.auto_augment:
+        layers.append(AutoAugment())
+    if augment.erasing:
+        # The paper's code erases normalised images and fills with the raw means, of 1.
+        means, variances = channel_statistics(dataset.train.images)
+        fill = [
+            mean + variance**0.5 * mean / 255
+            for mean, variance in zip(means, variances, strict=True)
+        ]
+        layers.append(RandomErasing(augment.erasing, fill=fill))
+    mix = Mix(augment.mix) if augment.mix else None
+    return AugmentedClassifier(classifier, layers, mix) if layers or mix else classifier
 
 
 def channel_statistics(images):

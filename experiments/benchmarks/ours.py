@@ -7,8 +7,7 @@ from small_vit import create_vit_classifier
 
 # The names that `run_experiment` itself uses, so that what is timed is what it runs.
 from small_vit.datasets.dataset import Dataset, Split
-from small_vit.training import FitEngine as Engine
-from small_vit.training import build_model, channel_statistics, compile_model
+from small_vit.training import build_model, channel_statistics, compile_model, make_engine
 
 from .parts import PARTS
 from .prepared import Prepared, keras_device
@@ -44,7 +43,7 @@ def prepare(workload, common_head=False, without=None):
         model = _build(config, dataset)
         if part:
             part.before_compile(model)
-        engine = Engine(
+        engine = make_engine(
             model, split, NUM_CLASSES, config.train.batch_size, config.train.seed, strategy.devices
         )
         compile_model(model, config.train, engine.steps_per_epoch, NUM_CLASSES)

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from small_vit.config import AugmentConfig, ExperimentConfig, ModelConfig, TrainConfig
+from small_vit.recipes import paper
 
 ModelName = Literal["example", "paper", "tiny"]
 Arm = Literal["vanilla", "spt+lsa"]
@@ -17,27 +18,8 @@ NUM_CLASSES = 100
 MODELS = {
     # The Keras example's: 72 px, 144 tokens, a head of 21 million parameters.
     "example": ModelConfig(),
-    # Lee, Lee and Song's for CIFAR, as in their code.
-    "paper": ModelConfig(
-        image_size=32,
-        patch_size=4,
-        embedding_initializer="standard_normal",
-        projection_dim=192,
-        num_layers=9,
-        num_heads=12,
-        key_dim=16,
-        qkv_bias=False,
-        temperature="head",
-        temperature_form="multiplier",
-        attention_dropout=0.0,
-        mlp_output_activation=False,
-        dropout=0.0,
-        stochastic_depth=0.1,
-        pooling="class_token",
-        head_units=(),
-        head_dropout=0.0,
-        kernel_initializer="glorot_normal",
-    ),
+    # Lee, Lee and Song's for CIFAR.
+    "paper": paper().model,
     # To try the benchmark itself in seconds.
     "tiny": ModelConfig(
         image_size=32,

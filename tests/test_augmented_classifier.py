@@ -1,0 +1,111 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import small_vit as sv
+from small_vit import datasets, training
+from small_vit.augmented_classifier import AugmentedClassifier
+from small_vit.config import AugmentConfig
+from small_vit.recipes import digits
+
+
+def tiny_classifier():
+    keras.utils.set_random_seed(0)
+    return sv.create_vit_classifier(
+        input_shape=(8, 8, 1),
+        num_classes=10,
+        image_size=8,
+        patch_size=4,
+        projection_dim=8,
+        num_layers=1,
+        num_heads=2,
+        key_dim=4,
+        pooling="mean",
+        head_units=(),
+        dropout=0.0,
+        attention_dropout=0.0,
+        head_dropout=0.0,
+    )
+
+
+@pytest.fixture
+def batch():
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (6, 8, 8, 1), dtype="uint8")
+    return images, np.eye(10, dtype="float32")[generator.integers(0, 10, 6)]
+
+
+def as_numpy(tensor):
+    return np.array(ops.convert_to_numpy(tensor))
+
+
+def test_inference_is_the_classifier(batch):
+    classifier = tiny_classifier()
+    model = AugmentedClassifier(classifier, [sv.RandomCrop(2)], sv.Mix(1.0))
+
+    np.testing.assert_array_equal(as_numpy(model(batch[0])), as_numpy(classifier(batch[0])))
+
+
+def test_the_loss_is_of_the_mixed_images_and_targets(batch):
+    """As if images and targets had been mixed beforehand by the same draws."""
+    images, targets = batch
+    classifier, mix = tiny_classifier(), sv.Mix(1.0, seed=3)
+    model = AugmentedClassifier(classifier, [], mix)
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    state = as_numpy(mix.seed_generator.state)
+    outputs = model(images, training=True)
+    loss = model.compute_loss(images, ops.convert_to_tensor(targets), outputs)
+
+    mix.seed_generator.state.assign(state)
+    mixed_images, mixed_targets = mix([images, targets], training=True)
+    expected = keras.losses.categorical_crossentropy(
+        mixed_targets, classifier(mixed_images), from_logits=True
+    )
+
+    assert not np.allclose(as_numpy(mixed_targets), targets)
+    np.testing.assert_allclose(as_numpy(loss), as_numpy(expected).mean(), rtol=1e-5)
+
+
+def test_metrics_are_of_the_labels_before_mixing(batch):
+    model = AugmentedClassifier(tiny_classifier(), [], sv.Mix(1.0))
+    model.compile(loss="mse", metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
+    logits = ops.convert_to_tensor(batch[1])
+
+    metrics = model.compute_metrics(None, batch[1], {"logits": logits, "mixing": None})
+
+    assert float(metrics["accuracy"]) == 1.0
+
+
+def test_loads_as_it_was_saved(batch, tmp_path):
+    model = AugmentedClassifier(tiny_classifier(), [sv.RandomCrop(1)], sv.Mix(0.5))
+    outputs = as_numpy(model(batch[0]))
+    model.save(tmp_path / "model.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    np.testing.assert_array_equal(as_numpy(loaded(batch[0])), outputs)
+    assert [type(layer) for layer in loaded.augmentations] == [sv.RandomCrop]
+    assert loaded.mix.probability == 0.5
+
+
+def test_nothing_to_do_leaves_the_classifier_alone():
+    dataset, classifier = datasets.load("digits"), tiny_classifier()
+
+    assert training.with_augmentation(classifier, AugmentConfig(), dataset) is classifier
+
+
+def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):
+    config = digits().replace(
+        model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8},
+        augment={"crop_padding": 1, "auto_augment": True, "erasing": 0.25, "mix": 0.5},
+        data={"train_examples": 200, "validation_split": "test"},
+        train={"epochs": 2},
+    )
+    result = training.run_experiment(config, tmp_path / "run")
+
+    assert result.train_examples == 200
+    assert result.test_accuracy == result.validation_accuracy  # of the last epoch
+    assert result.best_on_test_accuracy >= result.test_accuracy
+    saved = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    assert type(saved) is not AugmentedClassifier

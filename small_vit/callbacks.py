@@ -16,12 +16,12 @@ class TrainingDiverged(RuntimeError):
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
-    """Raises `TrainingDiverged` after the first batch whose loss is NaN or infinite."""
+    """Raises `TrainingDiverged` when the mean loss of the epoch so far is NaN or infinite."""
 
     def on_train_batch_end(self, batch, logs=None):
         """Check the loss."""
         if not math.isfinite(logs["loss"]):
-            raise TrainingDiverged(f"The loss became {float(logs['loss'])} in step {batch + 1}.")
+            raise TrainingDiverged(f"The loss became {float(logs['loss'])} by step {batch + 1}.")
 
 
 class Validation(keras.callbacks.Callback):

@@ -1,6 +1,5 @@
 """Vanilla ViT against SPT+LSA ViT: the same seeds in both arms, and how sure the difference is."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from small_vit.errors import InputError
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import PUBLISHED
-from small_vit.runs import RunDirectory, make_folder, write_json, write_text
+from small_vit.runs import RunDirectory, make_folder, read_json, write_json, write_text
 from small_vit.training import run_experiment
 
 
@@ -103,7 +102,7 @@ def read_plan(directory):
     path = Path(directory) / "comparison.json"
     if not path.exists():
         return None
-    plan = json.loads(path.read_text())
+    plan = read_json(path)
     return ExperimentConfig.from_dict(plan["config"]), plan["seeds"]
 
 

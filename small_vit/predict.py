@@ -1,6 +1,5 @@
 """Use a trained model: `python -m small_vit.predict RUN_OR_MODEL IMAGE…`."""
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from scipy.special import softmax
 import small_vit  # noqa: F401 - registers the layers
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.images import read_image
+from small_vit.runs import RunDirectory, read_json
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ def load_model(path):
     """
     path = Path(path)
     file = path / "model.keras" if path.is_dir() else path
+    if not file.exists() and RunDirectory(path).begun():
+        raise InputError(
+            f"The run in {path} has not ended, so it has no model yet. Go on with --resume."
+        )
     try:
         model = keras.saving.load_model(file, compile=False)
     except (OSError, ValueError, TypeError) as error:
-        if path.is_dir() and (path / "config.json").exists() and not file.exists():
-            raise InputError(
-                f"The run in {path} has not ended, so it has no model yet. Go on with --resume."
-            ) from error
         raise InputError(f"{file} is no saved model that Keras can load: {error}") from error
     names = file.with_name("classes.json")
     if names.exists():
-        return model, json.loads(names.read_text())
+        return model, read_json(names)
     return model, [f"class {index}" for index in range(model.output_shape[-1])]
 
 

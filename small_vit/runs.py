@@ -107,6 +107,18 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_json(path):
+    """Read what `write_json` wrote.
+
+    Raises:
+        InputError: if the file cannot be read or is damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}. Was it changed by hand?") from error
+
+
 def make_folder(path):
     """Make the folder `path` and those above it.
 
@@ -168,8 +180,8 @@ class RunDirectory:
             InputError: if the directory holds no run.
         """
         try:
-            return ExperimentConfig.from_dict(json.loads((self / "config.json").read_text()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return ExperimentConfig.from_dict(read_json(self / "config.json"))
+        except (InputError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.path} holds no run: its config.json cannot be read ({error})."
             ) from error
@@ -181,7 +193,7 @@ class RunDirectory:
             InputError: if it would go on as another experiment, naming the fields that differ.
         """
         changed = self.config().differences(config)
-        begun = json.loads((self / "environment.json").read_text())
+        begun = read_json(self / "environment.json")
         changed += [
             f"{name}: {begun[name]} -> {environment[name]}"
             for name in ("backend", "data_fingerprint")
@@ -259,7 +271,7 @@ class RunDirectory:
     def result(self):
         """Read the result; None while the run has not ended."""
         path = self / "result.json"
-        return Result(**json.loads(path.read_text())) if path.exists() else None
+        return Result(**read_json(path)) if path.exists() else None
 
 
 def describe_environment(devices, data_fingerprint):

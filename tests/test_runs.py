@@ -76,7 +76,7 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "StopAtNonFiniteLoss", PoisonedInEpoch2)
-        with pytest.raises(TrainingDiverged, match="loss became nan in step 1"):
+        with pytest.raises(TrainingDiverged, match="loss became nan by step"):
             training.run_experiment(config, tmp_path / "run")
     with np.load(tmp_path / "run" / "checkpoint.npz") as checkpoint:
         assert len(json.loads(str(checkpoint["history"]))) == 1
@@ -103,3 +103,15 @@ def test_channel_statistics():
     mean, variance = training.channel_statistics(images)
     np.testing.assert_allclose(mean, images.mean((0, 1, 2)))
     np.testing.assert_allclose(variance, images.var((0, 1, 2)))
+
+
+@pytest.mark.parametrize("name", ["config.json", "environment.json", "result.json"])
+def test_a_damaged_file_is_named(name, config, tmp_path):
+    directory = RunDirectory(tmp_path)
+    environment = {"backend": "tensorflow", "data_fingerprint": "aa"}
+    directory.create(config, environment, ["a", "b"])
+    (tmp_path / name).write_text('{"half": ')
+
+    with pytest.raises(InputError, match=name):
+        directory.result()
+        directory.go_on(config, environment)

@@ -4,28 +4,32 @@ import argparse
 import importlib
 import os
 import sys
+from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
-def choose_backend(arguments):
-    """Set KERAS_BACKEND from --backend: Keras reads it once, when small_vit imports it."""
+def prepare_backend(arguments):
+    """Set what must be set before Keras is imported: KERAS_BACKEND from --backend, and caches."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--backend")
     backend = parser.parse_known_args(arguments)[0].backend
     if backend in BACKENDS:  # another one is the real parser's to refuse
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # JAX compiles a train step once a machine, not once a run.
+    cache = Path.home() / ".cache" / "small_vit" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
 
 
 def start(module, **options):
-    """Choose the backend, then exit with what the `main` of `module` returns.
+    """Prepare the backend, then exit with what the `main` of `module` returns.
 
     Args:
         module: Name of the module of a command line.
         **options: What its `main` is called with.
     """
-    choose_backend(sys.argv[1:])
+    prepare_backend(sys.argv[1:])
     try:
         main = importlib.import_module(module).main
     except ModuleNotFoundError as error:

@@ -141,10 +141,21 @@ def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
 def test_the_backend_flag_reaches_keras():
     code = (
         "import os, run_cifar100 as door; os.environ.pop('KERAS_BACKEND', None);"
-        "door.choose_backend(['--epochs', '3', '--backend', 'jax']);"
+        "door.prepare_backend(['--epochs', '3', '--backend', 'jax']);"
         "print(os.environ['KERAS_BACKEND'])"
     )
     assert run("-c", code).stdout.strip() == "jax"
+
+
+def test_a_second_run_finds_its_program_compiled(tmp_path):
+    environment = {"HOME": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    listings = []
+    for name in ("first", "second"):
+        arguments = ("--backend", "jax", "--out", str(tmp_path / name))
+        run("run_cifar100.py", *TINY, *arguments, **environment)
+        programs = (tmp_path / ".cache" / "small_vit" / "jax").glob("jit__steps*-cache")
+        listings.append(sorted(program.name for program in programs))
+    assert listings[0] and listings[0] == listings[1]
 
 
 def test_prediction_refuses_what_it_cannot_use(tmp_path):

@@ -14,6 +14,8 @@ from small_vit.rows import append_rows, read_rows
 from small_vit.runs import Result, RunDirectory
 from small_vit.sweeps import SWEEPS, Sweep, cli, runner
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).parent.parent
 TINY = {
     "model": {"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},

@@ -230,6 +230,7 @@ def run_benchmark(tmp_path, *arguments):
     return [json.loads(line) for line in rows.read_text().splitlines()]
 
 
+@pytest.mark.any_backend
 def test_two_contenders_and_a_python_that_fails(tmp_path, capsys):
     other = next(name for name in ("torch", "jax", "tensorflow") if name != BACKEND)
     empty = tmp_path / "python"

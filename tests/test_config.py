@@ -9,6 +9,8 @@ from small_vit.config import as_pair
 from small_vit.errors import InputError
 from small_vit.recipes import PUBLISHED, RECIPES
 
+pytestmark = pytest.mark.any_backend
+
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_survives_json(name):

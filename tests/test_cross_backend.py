@@ -12,6 +12,8 @@ import pytest
 from layer_harness import BACKEND, close, normal, randomize, to_numpy
 from small_vit import create_vit_classifier
 
+pytestmark = pytest.mark.any_backend
+
 PREDICT = """
 import sys
 import numpy as np

@@ -24,6 +24,8 @@ from small_vit.datasets import (
 )
 from small_vit.errors import InputError
 
+pytestmark = pytest.mark.any_backend
+
 REAL = os.environ.get("SMALL_VIT_DATA")
 
 FINE_NAMES = [f"fine{label}".encode() for label in range(100)]

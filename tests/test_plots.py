@@ -34,6 +34,8 @@ from small_vit.plots.patches import assemble, shifted_patches
 from small_vit.plots.sources import read_histories
 from small_vit.runs import RunDirectory
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).parent.parent
 TINY = {
     "image_size": 8,

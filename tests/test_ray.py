@@ -15,6 +15,8 @@ from small_vit.sweeps import SWEEPS, plan_runs
 from small_vit.sweeps.ray_cluster import run_on_ray
 from small_vit.sweeps.runner import run_sweep
 
+pytestmark = pytest.mark.any_backend
+
 # Long enough that a node can be killed between two epochs, and tiny in all else.
 BASE = digits().replace(
     model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},

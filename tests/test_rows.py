@@ -11,6 +11,8 @@ from small_vit.recipes import cpu, digits, keras_example, keras_example_cosine
 from small_vit.rows import append_rows, config_hash, read_rows
 from small_vit.runs import Result
 
+pytestmark = pytest.mark.any_backend
+
 
 def result(seed, **changes):
     values = {field.name: 0 for field in dataclasses.fields(Result)}

@@ -18,6 +18,8 @@ from small_vit.sweeps.summary import summarise, sweep_table
 from small_vit.sweeps.timing import clock, seconds_per_image, work
 from small_vit.training import datasets, split_training_images
 
+pytestmark = pytest.mark.any_backend
+
 ARMS = {
     "parts": 6,
     "shift": 8,

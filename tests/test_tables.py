@@ -14,6 +14,8 @@ from small_vit.rows import append_rows, as_row, config_hash
 from small_vit.runs import Result, write_json
 from small_vit.sweeps import SWEEPS
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).parent.parent
 RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
 

@@ -82,7 +82,7 @@ def test_the_examples_formulation_computes_what_our_model_computes():
     theirs, ours = build(config), create_vit_classifier(config)
     assert [w.shape for w in theirs.trainable_weights] == [w.shape for w in ours.trainable_weights]
     for mine, their in zip(ours.trainable_weights, theirs.trainable_weights, strict=True):
-        their.assign(mine)
+        their.assign(np.array(keras.ops.convert_to_numpy(mine)))
     images = np.random.default_rng(0).uniform(0, 1, (4, 32, 32, 3)).astype("float32")
     np.testing.assert_allclose(
         theirs.predict(images, verbose=0), ours.predict(images, verbose=0), atol=1e-5

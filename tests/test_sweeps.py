@@ -98,7 +98,7 @@ def test_runs_go_seed_by_seed_so_that_a_sweep_cut_short_has_pairs(tmp_path):
     assert runs[-1].config == base.replace(model={"temperature": "head"}, train={"seed": 6})
 
 
-@pytest.mark.parametrize("split", ["last", "stratified"])
+@pytest.mark.parametrize("split", ["last", "stratified", "test"])
 def test_the_number_of_training_images_is_known_without_loading_them(split):
     dataset = datasets.load("digits")
     config = digits().replace(data={"validation_split": split})

@@ -23,6 +23,8 @@ def training_images(config):
     if config.data.train_examples is not None:
         return config.data.train_examples
     published = TRAINING_IMAGES[config.data.dataset]
+    if config.data.validation_split == "test":
+        return published
     return math.floor(published * (1.0 - config.data.validation_fraction))
 
 

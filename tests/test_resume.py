@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import datasets
+from small_vit import datasets, training
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.recipes import digits
@@ -90,6 +90,38 @@ def test_a_killed_run_resumes_bitwise(config, tmp_path):
     assert metrics(killed) == metrics(whole)
     for resumed, uninterrupted in zip(weights(killed), weights(whole), strict=True):
         np.testing.assert_array_equal(resumed, uninterrupted)
+
+
+PAPERS_AUGMENTATION = {"crop_padding": 1, "auto_augment": True, "erasing": 0.25, "mix": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("epoch", "changes"),
+    [
+        pytest.param(0, {}, id="before the first checkpoint"),
+        pytest.param(1, {"train": {"precision": "float16"}}, id="float16"),
+        pytest.param(1, {"augment": PAPERS_AUGMENTATION}, id="augmentation"),
+    ],
+)
+def test_an_interrupted_run_resumes_bitwise(epoch, changes, config, tmp_path, monkeypatch):
+    class Interrupted(training.Validation):
+        def on_epoch_end(self, number, logs=None):
+            if number == epoch:
+                raise KeyboardInterrupt
+            super().on_epoch_end(number, logs)
+
+    short = config.replace(train={"epochs": 2}).replace(**changes)
+    run_experiment(short, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Validation", Interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(short, tmp_path / "run")
+
+    run_experiment(short, tmp_path / "run", resume=True)
+
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    for resumed, whole in zip(weights(tmp_path / "run"), weights(tmp_path / "whole"), strict=True):
+        np.testing.assert_array_equal(resumed, whole)
 
 
 @pytest.mark.parametrize("moment", ["runs.RunDirectory.write_history", "training.write_report"])

@@ -8,6 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from small_vit import hosts
 from small_vit.evaluation import basic_metrics, predict_logits
 
 
@@ -48,7 +49,7 @@ class Validation(keras.callbacks.Callback):
 
 
 class RunFiles(keras.callbacks.Callback):
-    """Writes the history and a checkpoint at the end of each epoch.
+    """Keeps the history; the first host writes it and a checkpoint at the end of each epoch.
 
     Args:
         directory: The `RunDirectory`.
@@ -65,14 +66,15 @@ class RunFiles(keras.callbacks.Callback):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Write the epoch."""
+        """Keep the epoch and write it."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.perf_counter() - self.started, 3)
         self.history.append(row)
-        # The checkpoint carries the history, so that a kill between the two loses nothing.
-        self.directory.save_checkpoint(self.model, self.history)
-        self.directory.write_history(self.history)
+        if hosts.is_first():
+            # The checkpoint carries the history, so that a kill between the two loses nothing.
+            self.directory.save_checkpoint(self.model, self.history)
+            self.directory.write_history(self.history)
 
 
 class ShowProgress(keras.callbacks.Callback):

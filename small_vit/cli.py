@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from small_vit import hosts
 from small_vit.callbacks import TrainingDiverged
 from small_vit.comparison import compare, comparison_table, read_plan
 from small_vit.config import (
@@ -153,12 +154,17 @@ def _run_comparison(options, config, directory):
     results = compare(
         config, options.seeds or 3, directory, options.resume is not None, options.tensorboard
     )
-    print(f"\n{comparison_table(results)}\n\nWritten to {directory}")
+    _print_table(results, directory)
 
 
 def _run_one(options, config, directory):
     result = run_experiment(config, directory, options.resume is not None, options.tensorboard)
-    print(f"\n{comparison_table([result])}\n\nWritten to {directory}")
+    _print_table([result], directory)
+
+
+def _print_table(results, directory):
+    if hosts.is_first():
+        print(f"\n{comparison_table(results)}\n\nWritten to {directory}")
 
 
 def _resume_command(options, directory):

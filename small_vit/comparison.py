@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from small_vit import hosts
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.plots import plot_curves, save
@@ -66,7 +67,8 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
     if config.model.arm == "vanilla":
         raise InputError("A comparison needs SPT or LSA on in the arm it compares with vanilla.")
     directory = Path(directory)
-    _begin(directory, config, seeds, resume)
+    if hosts.is_first():
+        _begin(directory, config, seeds, resume)
     arms = {
         "vanilla": config.replace(model=config.model.vanilla()),
         config.model.arm: config,
@@ -85,11 +87,12 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
                     tensorboard=tensorboard,
                 )
             )
-    save(plot_curves(read_histories([directory])), directory / "curves.png")
-    write_text(
-        directory / "comparison.md",
-        f"{comparison_table(results)}\n\n![Loss and accuracy of both arms](curves.png)\n",
-    )
+    if hosts.is_first():
+        save(plot_curves(read_histories([directory])), directory / "curves.png")
+        write_text(
+            directory / "comparison.md",
+            f"{comparison_table(results)}\n\n![Loss and accuracy of both arms](curves.png)\n",
+        )
     return results
 
 

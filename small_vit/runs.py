@@ -27,6 +27,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from small_vit import hosts
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 
@@ -206,7 +207,8 @@ class RunDirectory:
             )
         resumed = {name: environment[name] for name in ("command", "commit", "device", "versions")}
         begun["resumed"] = [*begun.get("resumed", []), resumed]
-        write_json(self / "environment.json", begun)
+        if hosts.is_first():
+            write_json(self / "environment.json", begun)
         return begun
 
     def write_history(self, history):
@@ -254,8 +256,9 @@ class RunDirectory:
             for index, variable in enumerate(state):
                 variable.assign(arrays[f"variable_{index}"])
             history = json.loads(str(arrays["history"]))
-        # The run may have died between the checkpoint and these.
-        self.write_history(history)
+        if hosts.is_first():
+            # The run may have died between the checkpoint and these.
+            self.write_history(history)
         return history
 
     def save_model(self, model):

@@ -6,6 +6,7 @@ import jax
 import keras
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 
 from small_vit.engine import ShuffledBatches
 
@@ -79,7 +80,9 @@ class ScanEngine:
         jax.block_until_ready(state)
         keras.tree.map_structure(lambda variable, value: variable.assign(value), variables, state)
         seconds_per_step = (time.perf_counter() - started) / (last - first)
-        self._steps_per_call = max(1, round(SECONDS_PER_CALL / seconds_per_step))
+        steps_per_call = max(1, round(SECONDS_PER_CALL / seconds_per_step))
+        # Each host has its own clock, and all must make the same calls.
+        self._steps_per_call = int(multihost_utils.broadcast_one_to_all(steps_per_call))
         callbacks.on_train_batch_end(step + last - first - 1, self.model.get_metrics_result())
 
     def _build_metrics(self):

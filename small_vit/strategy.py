@@ -1,4 +1,4 @@
-"""Where to train: CPU, GPU, several GPUs, TPU."""
+"""Where to train: CPU, GPU, several GPUs, TPU, on one host or several."""
 
 import os
 import platform
@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from small_vit import hosts
 from small_vit.errors import InputError
 
 
@@ -34,6 +35,7 @@ def choose_strategy(name="auto"):
     on JAX under `keras.distribution.DataParallel`; on PyTorch there is one. `"cpu"` takes every CPU
     device that the backend shows, which is one unless it was told to split the CPU. Under
     `tf.distribute` every device draws the same dropout masks and augmentations for its share.
+    Where the environment names several hosts (`small_vit.hosts`), the devices are those of all.
 
     Args:
         name: `"auto"` (the TPU, else all GPUs, else the CPU), `"cpu"`, `"gpu"` (the first),
@@ -43,9 +45,12 @@ def choose_strategy(name="auto"):
         A `Strategy`.
 
     Raises:
-        InputError: if what is asked for is absent; the message lists what is there.
+        InputError: if what is asked for is absent; the message lists what is there. As `connect`.
     """
     backend = keras.backend.backend()
+    hosts.connect()
+    if hosts.several() and name == "gpu":
+        raise InputError("--strategy gpu is one device of one host. Choose auto or multi-gpu.")
     find, make_scope = {
         "tensorflow": (_tensorflow_devices, _tensorflow_scope),
         "jax": (_jax_devices, _jax_scope),

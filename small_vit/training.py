@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 
-from small_vit import datasets
+from small_vit import datasets, hosts
 from small_vit.augment import AutoAugment, Mix, RandomAffine, RandomCrop, RandomErasing
 from small_vit.augmented_classifier import AugmentedClassifier
 from small_vit.callbacks import (
@@ -33,11 +33,13 @@ from small_vit.strategy import choose_strategy
 def run_experiment(config, directory=None, resume=False, tensorboard=False):
     """Train one model, evaluate it once on the test set and leave a run directory.
 
+    Several hosts (`small_vit.hosts`) each call this and get the result; the first leaves the files.
+
     Args:
         config: `ExperimentConfig`.
         directory: Where the run's files go; made if absent. Default: a new one under runs/.
-        resume: Whether to go on with the run begun there. It ends with the weights and metrics of
-            the uninterrupted run. A run that has ended is not trained again.
+        resume: Whether to go on with the run begun there, which every host reads. It ends with the
+            weights and metrics of the uninterrupted run. A run that has ended is not trained again.
         tensorboard: Whether to write TensorBoard's curves to `directory/tensorboard` (needs
             TensorFlow installed).
 
@@ -70,7 +72,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         if directory.result() is not None and not directory.config().differences(config):
             return directory.result()
         environment = directory.go_on(config, environment)
-    else:
+    elif hosts.is_first():
         directory.create(config, environment, dataset.class_names)
 
     with strategy.scope, _precision(config.train.precision):
@@ -97,9 +99,10 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             StopAtNonFiniteLoss(),
             Validation(validation, config.train.batch_size),
             RunFiles(directory, history),
-            progress,
         ]
-        if tensorboard:
+        if hosts.is_first():
+            callbacks.append(progress)
+        if tensorboard and hosts.is_first():
             callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
         earlier = sum(row["seconds"] for row in history)
         try:
@@ -114,7 +117,8 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         # -------------------------- test: looked at once, after everything
         logits = predict_logits(classifier, dataset.test.images, config.train.batch_size)
         seconds = earlier + time.perf_counter() - started
-        directory.save_model(classifier)
+        if hosts.is_first():
+            directory.save_model(classifier)
 
     test = full_metrics(logits, dataset.test.labels)
     last = history[-1]
@@ -144,8 +148,9 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         },
         changes=changes_from_recipe(config),
     )
-    write_report(directory, config, result, classifier, logits, dataset)
-    directory.finish(result)
+    if hosts.is_first():
+        write_report(directory, config, result, classifier, logits, dataset)
+        directory.finish(result)
     return result
 
 

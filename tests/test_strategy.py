@@ -1,8 +1,9 @@
-"""Devices: what is asked for and absent is refused; two devices train like one."""
+"""Devices: what is asked for and absent is refused; two devices and two hosts train like one."""
 
 import dataclasses
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import training
+from small_vit import hosts, training
 from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.strategy import choose_strategy
 
-# A tiny model without random layers, on as many virtual CPU devices as argument 1 says; the last
-# batch of an epoch is half as large as the others.
+# A tiny model without random layers, on as many CPU devices over all hosts as argument 1 says; the
+# last batch of an epoch is half as large as the others.
 TRAIN = """
 import json, os, sys
 if os.environ["KERAS_BACKEND"] == "tensorflow":
@@ -41,24 +42,74 @@ run_experiment(config, sys.argv[2])
 """
 
 
-def losses(devices, directory):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    root = Path(__file__).parent.parent
+def start(devices, directory, devices_here, **variables):
     environment = os.environ | {
         "KERAS_BACKEND": keras.backend.backend(),
-        "PYTHONPATH": str(root),
-        "XLA_FLAGS": flags,
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices_here}",
+        **variables,
     }
     command = [sys.executable, "-c", TRAIN, str(devices), str(directory)]
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=300)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def wait_for(processes):
+    try:
+        assert [process.wait(timeout=300) for process in processes] == [0] * len(processes)
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def losses(directory):
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     return np.array([[row["loss"], row["val_loss"]] for row in rows])
 
 
 def test_two_devices_train_like_one(tmp_path):
     """Same global batch, same loss curve: sums in another order, so to 1e-4 after three epochs."""
-    one, two = losses(1, tmp_path / "one"), losses(2, tmp_path / "two")
-    np.testing.assert_allclose(two, one, rtol=1e-4)
+    for devices, directory in [(1, tmp_path / "one"), (2, tmp_path / "two")]:
+        wait_for([start(devices, directory, devices)])
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="refused there, see below")
+def test_two_hosts_train_like_one_and_the_first_writes(tmp_path):
+    """As for two devices."""
+    wait_for([start(1, tmp_path / "one", 1)])
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    directories = [tmp_path / "first", tmp_path / "second"]
+    wait_for(
+        [
+            start(
+                2,
+                directory,
+                1,
+                **dict(zip(hosts.VARIABLES, (address, "2", str(number)), strict=True)),
+            )
+            for number, directory in enumerate(directories)
+        ]
+    )
+    np.testing.assert_allclose(losses(tmp_path / "first"), losses(tmp_path / "one"), rtol=1e-4)
+    assert (tmp_path / "first" / "result.json").exists()
+    assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="it trains on several hosts")
+def test_several_hosts_are_refused_where_they_cannot_share_a_model(monkeypatch):
+    for name, value in zip(hosts.VARIABLES, ("localhost:1", "2", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match="Several hosts train one model on JAX only"):
+        choose_strategy("cpu")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="refused altogether there")
+def test_a_forgotten_variable_is_named(monkeypatch):
+    monkeypatch.setenv(hosts.PROCESSES, "2")
+    with pytest.raises(InputError, match=r"JOB_ADDRESSES.*PROCESS_ID.*Set are"):
+        choose_strategy("cpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "multi-gpu", "tpu"])

@@ -26,16 +26,23 @@ def main():
     """Run the command line."""
     options = tyro.cli(CommandLine, prog="collect.py")
     with exit_on_input_error():
-        added = append_rows(options.to, list(_rows(options.directories)))
+        added = append_rows(options.to, [row_of(run) for run in finished_runs(options.directories)])
     print(f"{added} rows added to {options.to}")
 
 
-def _rows(directories):
+def finished_runs(directories):
+    """Return the directories of the finished runs in `directories`, at any depth.
+
+    Raises:
+        InputError: if one of `directories` holds none.
+    """
+    found = []
     for directory in directories:
         paths = sorted(path.parent for path in directory.glob("**/result.json"))
         if not paths:
             raise InputError(f"{directory} holds no finished run.")
-        yield from map(row_of, paths)
+        found += paths
+    return found
 
 
 if __name__ == "__main__":

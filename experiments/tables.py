@@ -63,11 +63,20 @@ def _table(name):
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:
         table = sweep_table(summarise(SWEEPS[sweep].arms(RECIPES[recipe]()), rows))
-        command = f"python experiments/ablation.py {sweep} --recipe {recipe}"
-        return table if rows else f"Not yet run: `{command}`"
+        return table if rows else not_yet_run(sweep_command(sweep, recipe))
     if not rows:
         raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
     return comparison_table(rows)
+
+
+def sweep_command(sweep, recipe):
+    """Return the command that runs a sweep and appends its rows."""
+    return f"python experiments/ablation.py {sweep} --recipe {recipe}"
+
+
+def not_yet_run(command):
+    """Return what stands where a table will be, once `command` has made its rows."""
+    return f"Not yet run: `{command}`"
 
 
 if __name__ == "__main__":

@@ -139,9 +139,7 @@ def comparison_table(results):
     Returns:
         Text.
     """
-    arms = {}
-    for result in sorted(results, key=lambda run: (run.arm != "vanilla", run.arm, run.seed)):
-        arms.setdefault(result.arm, []).append(result)
+    arms = by_arm(results)
     header = (
         "| arm | parameters | top-1 % | top-5 % | published top-1 / top-5 % | seeds | s / epoch |\n"
         "|---|---:|---:|---:|---:|---:|---:|"
@@ -150,6 +148,14 @@ def comparison_table(results):
     if len(arms) == 2:
         lines.append(_difference_row(*arms.items()))
     return "\n".join([*lines, "", *_captions(results)])
+
+
+def by_arm(results):
+    """Return lists of `Result` by arm, vanilla first, each in the order of the seeds."""
+    arms = {}
+    for result in sorted(results, key=lambda run: (run.arm != "vanilla", run.arm, run.seed)):
+        arms.setdefault(result.arm, []).append(result)
+    return arms
 
 
 def _captions(results):
@@ -183,10 +189,7 @@ def _row(arm, runs):
     published = None
     if not any(run.changes for run in runs):
         published = PUBLISHED.get((runs[0].recipe, runs[0].dataset, arm))
-    beside = "–"
-    if published is not None:
-        figures = (published.accuracy, published.top5_accuracy)
-        beside = " / ".join("–" if figure is None else f"{figure * 100:.2f}" for figure in figures)
+    beside = "–" if published is None else published.percent()
     return (
         f"| {arm} | {runs[0].trainable_parameters:,} "
         f"| {Estimate.of([run.test_accuracy for run in runs]).percent()} "

@@ -26,6 +26,11 @@ class Published:
     accuracy: float
     top5_accuracy: float | None = None
 
+    def percent(self):
+        """Return it as "53.10 / 80.53", top-1 and top-5 in percent."""
+        figures = (self.accuracy, self.top5_accuracy)
+        return " / ".join("–" if figure is None else f"{figure * 100:.2f}" for figure in figures)
+
 
 def keras_example():
     """The Keras example `vit_small_ds`, as its published numbers were really made.

@@ -1,0 +1,238 @@
+"""Write the evidence as one page: tables, pictures and commands, and what is not yet run."""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
+
+from benchmarks.markdown import speed_markdown
+
+from collect import finished_runs
+from html_page import html_page
+from small_vit.comparison import by_arm, comparison_table
+from small_vit.errors import InputError, exit_on_input_error
+from small_vit.plots import plot_curves, save
+from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.rows import read_rows
+from small_vit.runs import RunDirectory, make_folder, write_text, written_whole
+from small_vit.sweeps import SWEEPS, Run
+from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
+from small_vit.sweeps.summary import summarise, sweep_table
+from tables import RESULTS, ROOT, not_yet_run, sweep_command
+
+TITLE = "Vision Transformers on small datasets: the evidence"
+INTRODUCTION = """Accuracy is on the test set, looked at once, after the last epoch; ± is half the
+95 % interval over seeds (Student's t), and a difference is paired by seed. Every table is made from
+the measured rows by `python experiments/report.py`."""
+SWEPT_RECIPES = ("keras-example", "paper", "cpu")
+"""Recipes on which every sweep is to be run."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Write report.html, one file with its pictures in it, and report.md with them beside it.
+
+    Example: python experiments/report.py --runs runs/cpu
+    """
+
+    to: Path = Path("report")
+    """Folder of the report; made if absent."""
+    results: Path = RESULTS
+    """Folder of the measured rows."""
+    runs: tuple[Path, ...] = ()
+    """Folders of runs, for curves, attention and temperatures; runs without a row are left out.
+    Default: runs/, if it holds any."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the report is made from, and where it goes.
+
+    Attributes:
+        results: Folder of the rows.
+        runs: List of `(Result, RunDirectory)`, of finished runs.
+        folder: Where the pictures go.
+    """
+
+    results: Path
+    runs: list
+    folder: Path
+
+
+def main():
+    """Run the command line."""
+    options = tyro.cli(CommandLine, prog="report.py")
+    with exit_on_input_error():
+        if not options.results.is_dir():
+            raise InputError(f"--results must name a folder of rows. Received: {options.results}.")
+        paths = finished_runs(options.runs) if options.runs else _runs_at_home()
+        runs = [(run.result(), run) for run in map(RunDirectory, paths)]
+        write_report(Sources(options.results, runs, options.to))
+    print(f"Written to {options.to / 'report.html'} and {options.to / 'report.md'}")
+
+
+def write_report(sources):
+    """Write report.md, report.html and the pictures.
+
+    Args:
+        sources: `Sources`.
+    """
+    make_folder(sources.folder)
+    swept = [(sweep, recipe) for recipe in RECIPES for sweep in SWEEPS]
+    sections = [
+        f"# {TITLE}",
+        INTRODUCTION,
+        "## Vanilla ViT against SPT+LSA",
+        *(_comparison(sources, recipe) for recipe in RECIPES),
+        "## Ablations",
+        *(_sweep(sources, sweep, recipe) for sweep, recipe in swept),
+        _sweeps_to_run(sources),
+        "## Speed",
+        _benchmark(sources),
+    ]
+    text = _join(*sections) + "\n"
+    write_text(sources.folder / "report.md", text)
+    write_text(sources.folder / "report.html", html_page(text, TITLE, sources.folder))
+
+
+def _comparison(sources, recipe):
+    rows = read_rows(sources.results / f"{recipe}.jsonl")
+    if rows:
+        pictures = _run_pictures(sources, recipe, by_arm(rows))
+        return _join(f"### {recipe}", comparison_table(rows), *pictures, _commands(rows))
+    published = [
+        f"- {arm} on {dataset}: published top-1 / top-5 {numbers.percent()} %"
+        for (name, dataset, arm), numbers in PUBLISHED.items()
+        if name == recipe
+    ]
+    if not published:
+        return ""
+    command = f"python run_cifar100.py --recipe {recipe} --compare --out runs/{recipe}"
+    collect = f"python experiments/collect.py runs/{recipe} --to experiments/results/{recipe}.jsonl"
+    return _join(f"### {recipe}", "\n".join(published), f"{not_yet_run(command)}, then `{collect}`")
+
+
+def _sweep(sources, name, recipe):
+    """The section of a sweep that has rows."""
+    rows = read_rows(sources.results / f"{name}-{recipe}.jsonl")
+    if not rows:
+        return ""
+    sweep = SWEEPS[name]
+    summaries = summarise(sweep.arms(RECIPES[recipe]()), rows)
+    arms = {summary.arm.name: summary.rows for summary in summaries}
+    title = "Top-1 accuracy with its 95 % interval."
+    pictures = [
+        _picture(sources, f"{name}-{recipe}.png", plot_sweep(sweep, summaries), title),
+        *_run_pictures(sources, f"{name}-{recipe}", arms),
+    ]
+    left = "" if all(arms.values()) else f"The rest by `{sweep_command(name, recipe)}`"
+    table = sweep_table(summaries)
+    return _join(f"### {name} on {recipe}", sweep.question, table, left, *pictures, _commands(rows))
+
+
+def _sweeps_to_run(sources):
+    lines = [
+        f"| {name} | {recipe} | {not_yet_run(sweep_command(name, recipe))} |"
+        for recipe in SWEPT_RECIPES
+        for name in SWEEPS
+        if not read_rows(sources.results / f"{name}-{recipe}.jsonl")
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["### Sweeps to come", "", "| sweep | recipe | |", "|---|---|---|", *lines])
+
+
+def _benchmark(sources):
+    path = sources.results / "benchmark.jsonl"
+    if not path.exists():
+        return not_yet_run("python experiments/benchmark.py")
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        tables = speed_markdown(rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}.") from error
+    explained = (
+        "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
+        "it. Of floor: of the speed at which matrix products alone, or memory alone, would run."
+    )
+    return _join(explained, tables, _code({row["command"] for row in rows if "command" in row}))
+
+
+def _run_pictures(sources, name, arms):
+    """Return pictures of those runs behind `arms`, lists of rows by name, whose folders are here.
+
+    Curves over all seeds; attention and temperatures of the first seed that is here.
+    """
+    runs = {
+        arm: [run for row in rows for run in _runs_of(sources, row)] for arm, rows in arms.items()
+    }
+    runs = {arm: found for arm, found in runs.items() if found}
+    if not runs:
+        return []
+    curves = plot_curves({arm: [run.history() for run in found] for arm, found in runs.items()})
+    first = [Run(arm, found[0].config(), found[0].path) for arm, found in runs.items()]
+    temperatures = plot_learned_temperatures(first)
+    title = "Where the learned temperatures have ended."
+    return [
+        _picture(sources, f"{name}-curves.png", curves, "Loss and accuracy by epoch."),
+        _picture(sources, f"{name}-temperatures.png", temperatures, title),
+        *(_attention(sources, name, run) for run in first),
+    ]
+
+
+def _attention(sources, name, run):
+    """The picture that the run has left of itself; nothing where it was taken away."""
+    left = run.directory / "attention.png"
+    if not left.exists():
+        return ""
+    file = f"{name}-{run.name}-attention.png"
+    with written_whole(sources.folder / file) as partial:
+        shutil.copyfile(left, partial)
+    return _captioned(
+        file, f"Where {run.name} looks: attention of each layer and head, and the rollout."
+    )
+
+
+def _picture(sources, file, figure, title):
+    if figure is None:
+        return ""  # there was nothing to draw
+    save(figure, sources.folder / file)
+    return _captioned(file, title)
+
+
+def _captioned(file, title):
+    return f"![{title}]({file})\n\n*{title}*"
+
+
+def _runs_of(sources, row):
+    """The folder of the run that `row` tells of, as a list: empty where it is not here."""
+    bare = dataclasses.replace(row, config_hash="")  # rows from before there was a hash have none
+    return [run for other, run in sources.runs if other == bare]
+
+
+def _runs_at_home():
+    runs = ROOT / "runs"
+    return finished_runs([runs]) if any(runs.glob("**/result.json")) else []
+
+
+def _commands(rows):
+    return _code({row.command for row in rows})
+
+
+def _code(commands):
+    """A block of what was typed, each command once."""
+    return "\n".join(["Made by", "", "```sh", *sorted(commands), "```"])
+
+
+def _join(*parts):
+    return "\n\n".join(filter(None, parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
 from benchmarks.contenders import Backend, Contender, Name, all_contenders
 from benchmarks.sessions import PartsSession, SpeedSession
 from benchmarks.tables import parts_table, speed_table
 from benchmarks.workload import Arm, ModelName, Precision, Workload
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.runs import make_folder, write_text
 

@@ -1,7 +1,6 @@
 """Write the evidence as one page: tables, pictures and commands, and what is not yet run."""
 
 import dataclasses
-import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -11,8 +10,7 @@ import tyro
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from benchmarks.markdown import speed_markdown
-
+from benchmarks.markdown import read_speed_rows, speed_markdown
 from collect import finished_runs
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
@@ -149,19 +147,16 @@ def _sweeps_to_run(sources):
 
 
 def _benchmark(sources):
-    path = sources.results / "benchmark.jsonl"
-    if not path.exists():
+    rows = read_speed_rows(sources.results / "benchmark.jsonl")
+    if not rows:
         return not_yet_run("python experiments/benchmark.py")
-    try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        tables = speed_markdown(rows)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {error!r}.") from error
     explained = (
         "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
         "it. Of floor: of the speed at which matrix products alone, or memory alone, would run."
     )
-    return _join(explained, tables, _code({row["command"] for row in rows if "command" in row}))
+    return _join(
+        explained, speed_markdown(rows), _code({row["command"] for row in rows if "command" in row})
+    )
 
 
 def _run_pictures(sources, name, arms):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from benchmarks.markdown import read_speed_rows, speed_markdown
 from small_vit.comparison import comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.recipes import RECIPES
@@ -59,6 +60,8 @@ def _render_part(part):
 
 
 def _table(name):
+    if name == "benchmark":
+        return speed_markdown(read_speed_rows(RESULTS / "benchmark.jsonl"))
     rows = read_rows(RESULTS / f"{name}.jsonl")
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:

@@ -3,10 +3,11 @@
 import json
 import sys
 
-import benchmark
 import keras
 import numpy as np
 import pytest
+
+import benchmark
 from benchmarks.contenders import Contender, all_contenders
 from benchmarks.floor import count_multiply_adds, floor_seconds, step_bytes, step_flops
 from benchmarks.keras_example import build
@@ -15,7 +16,6 @@ from benchmarks.parts import PARTS, parts_of
 from benchmarks.referee import Worker, WorkerFailed, prepare_all, quartiles, ratio, take_turns
 from benchmarks.rows import missing_row, speed_row
 from benchmarks.workload import MODELS, Workload, with_common_head
-
 from small_vit import create_vit_classifier
 from small_vit.errors import InputError
 

@@ -1,10 +1,36 @@
 """The rows as Markdown tables for a reader."""
 
+import json
+
+from small_vit.errors import InputError
+
 _WORKLOAD = ("model", "arm", "batch_size", "precision", "augmentation")
 _HEADER = (
     "| contender | images / s | s / step | ratio | over | of floor | memory MB |\n"
     "|---|---:|---:|---:|---|---:|---:|"
 )
+
+
+def read_speed_rows(path):
+    """Read a file of the benchmark's rows.
+
+    Args:
+        path: `Path`.
+
+    Returns:
+        List of dicts; empty if there is no such file.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        speed_markdown(rows)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error!r}.") from error
+    return rows
 
 
 def speed_markdown(rows):

@@ -120,7 +120,8 @@ def _jax_scope(kind, devices, found):
     default = next(kind for kind in ("tpu", "gpu", "cpu") if found[kind])
     if len(devices) == 1 and kind == default:
         return nullcontext()
-    return keras.distribution.DataParallel(devices=devices).scope()
+    # Each host cuts its own share of the data.
+    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope()
 
 
 def _torch_devices():

@@ -88,7 +88,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
     out = tmp_path / "run"
     for moment, advice in {
         "datasets.load": "the same command",
-        "FitEngine.run": f"python run_cifar100.py --resume {out}",
+        "ShowProgress.on_train_begin": f"python run_cifar100.py --resume {out}",
     }.items():
         monkeypatch.setattr(f"small_vit.training.{moment}", interrupt)
         assert cli.main([*TINY, "--out", str(out)]) == 130

@@ -15,6 +15,8 @@ from small_vit.errors import InputError
 from small_vit.images import read_image
 from small_vit.recipes import digits, keras_example
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = Path(__file__).parent.parent
 TINY = (
     "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "

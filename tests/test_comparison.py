@@ -9,6 +9,8 @@ from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.runs import Result
 
+pytestmark = pytest.mark.any_backend
+
 
 def result(arm, seed, accuracy, **changes):
     values = {field.name: 0 for field in dataclasses.fields(Result)}

@@ -160,15 +160,7 @@ def cpu():
         ),
         augment=AugmentConfig(rotation=0.0, zoom=0.0, translation=0.125),
         data=DataConfig(validation_split="stratified"),
-        train=TrainConfig(
-            epochs=8,
-            batch_size=128,
-            learning_rate=2e-3,
-            schedule="warmup_cosine",
-            weight_decay=0.05,
-            decay_rule="scaled",
-            label_smoothing=0.1,
-        ),
+        train=paper().train.replace(epochs=8, learning_rate=2e-3),
     )
 
 

@@ -75,11 +75,11 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     elif hosts.is_first():
         directory.create(config, environment, dataset.class_names)
 
-    with strategy.scope, _precision(config.train.precision):
+    with strategy.scope, precision(config.train.precision):
         # ----------------------------------------------------------- model
         keras.utils.set_random_seed(config.train.seed)
         classifier = build_model(config, dataset)
-        model = with_augmentation(classifier, config.augment, dataset)
+        model = with_augmentation(classifier, config.augment)
         engine = make_engine(
             model,
             train,
@@ -172,6 +172,7 @@ def build_model(config, dataset):
     """Return the config's classifier for the dataset's images, normalised by their statistics."""
     mean, variance = channel_statistics(dataset.train.images)
     augment = config.augment
+    affine = (augment.flip, augment.rotation, augment.zoom, augment.translation)
     return create_vit_classifier(
         config.model,
         input_shape=dataset.image_shape,
@@ -179,23 +180,16 @@ def build_model(config, dataset):
         normalization=keras.layers.Normalization(
             mean=mean, variance=variance, name="normalization"
         ),
-        augmentation=RandomAffine(
-            augment.flip,
-            augment.rotation,
-            augment.zoom,
-            augment.translation,
-            name="augmentation",
-        ),
+        augmentation=RandomAffine(*affine, name="augmentation") if any(affine) else None,
     )
 
 
-def with_augmentation(classifier, augment, dataset):
+def with_augmentation(classifier, augment):
     """Return the model to train: `classifier`, behind what an `AugmentConfig` does to raw images.
 
     Args:
         classifier: From `build_model`.
         augment: `AugmentConfig`.
-        dataset: `Dataset`.
 
     Returns:
         An `AugmentedClassifier`, or `classifier` itself where there is nothing to do.
@@ -207,12 +201,10 @@ def with_augmentation(classifier, augment, dataset):
         layers.append(AutoAugment())
     if augment.erasing:
         # The paper's code erases normalised images and fills with the raw means, of 1.
-        means, variances = channel_statistics(dataset.train.images)
-        fill = [
-            mean + variance**0.5 * mean / 255
-            for mean, variance in zip(means, variances, strict=True)
-        ]
-        layers.append(RandomErasing(augment.erasing, fill=fill))
+        statistics = classifier.get_layer("normalization")
+        means, variances = np.array([statistics.input_mean, statistics.input_variance])
+        fill = means + np.sqrt(variances) * means / 255
+        layers.append(RandomErasing(augment.erasing, fill=fill.tolist()))
     mix = Mix(augment.mix) if augment.mix else None
     return AugmentedClassifier(classifier, layers, mix) if layers or mix else classifier
 
@@ -270,8 +262,8 @@ def _jit_compile(deterministic):
 
 
 @contextmanager
-def _precision(name):
-    """Train under `name`'s dtype policy and put the old one back."""
+def precision(name):
+    """Build and train under the dtype policy of that precision, then put the old one back."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
     try:

@@ -4,7 +4,8 @@ import pytest
 from keras import ops
 
 import small_vit as sv
-from small_vit import datasets, training
+from layer_harness import to_numpy
+from small_vit import training
 from small_vit.augmented_classifier import AugmentedClassifier
 from small_vit.config import AugmentConfig
 from small_vit.recipes import digits
@@ -36,15 +37,11 @@ def batch():
     return images, np.eye(10, dtype="float32")[generator.integers(0, 10, 6)]
 
 
-def as_numpy(tensor):
-    return np.array(ops.convert_to_numpy(tensor))
-
-
 def test_inference_is_the_classifier(batch):
     classifier = tiny_classifier()
     model = AugmentedClassifier(classifier, [sv.RandomCrop(2)], sv.Mix(1.0))
 
-    np.testing.assert_array_equal(as_numpy(model(batch[0])), as_numpy(classifier(batch[0])))
+    np.testing.assert_array_equal(to_numpy(model(batch[0])), to_numpy(classifier(batch[0])))
 
 
 def test_the_loss_is_of_the_mixed_images_and_targets(batch):
@@ -53,7 +50,7 @@ def test_the_loss_is_of_the_mixed_images_and_targets(batch):
     classifier, mix = tiny_classifier(), sv.Mix(1.0, seed=3)
     model = AugmentedClassifier(classifier, [], mix)
     model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    state = as_numpy(mix.seed_generator.state)
+    state = np.array(ops.convert_to_numpy(mix.seed_generator.state))
     outputs = model(images, training=True)
     loss = model.compute_loss(images, ops.convert_to_tensor(targets), outputs)
 
@@ -63,8 +60,8 @@ def test_the_loss_is_of_the_mixed_images_and_targets(batch):
         mixed_targets, classifier(mixed_images), from_logits=True
     )
 
-    assert not np.allclose(as_numpy(mixed_targets), targets)
-    np.testing.assert_allclose(as_numpy(loss), as_numpy(expected).mean(), rtol=1e-5)
+    assert not np.allclose(to_numpy(mixed_targets), targets)
+    np.testing.assert_allclose(to_numpy(loss), to_numpy(expected).mean(), rtol=1e-5)
 
 
 def test_metrics_are_of_the_labels_before_mixing(batch):
@@ -79,20 +76,20 @@ def test_metrics_are_of_the_labels_before_mixing(batch):
 
 def test_loads_as_it_was_saved(batch, tmp_path):
     model = AugmentedClassifier(tiny_classifier(), [sv.RandomCrop(1)], sv.Mix(0.5))
-    outputs = as_numpy(model(batch[0]))
+    outputs = to_numpy(model(batch[0]))
     model.save(tmp_path / "model.keras")
 
     loaded = keras.saving.load_model(tmp_path / "model.keras")
 
-    np.testing.assert_array_equal(as_numpy(loaded(batch[0])), outputs)
+    np.testing.assert_array_equal(to_numpy(loaded(batch[0])), outputs)
     assert [type(layer) for layer in loaded.augmentations] == [sv.RandomCrop]
     assert loaded.mix.probability == 0.5
 
 
 def test_nothing_to_do_leaves_the_classifier_alone():
-    dataset, classifier = datasets.load("digits"), tiny_classifier()
+    classifier = tiny_classifier()
 
-    assert training.with_augmentation(classifier, AugmentConfig(), dataset) is classifier
+    assert training.with_augmentation(classifier, AugmentConfig()) is classifier
 
 
 def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):

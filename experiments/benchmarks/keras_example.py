@@ -7,6 +7,8 @@ example, with the repairs without which it does not run on Keras 3 (see `_Attent
 import keras
 from keras import layers, ops
 
+from small_vit.training import precision
+
 from .ours import count_parameters, wait_for
 from .prepared import Prepared, keras_device
 from .workload import IMAGE_SHAPE, NUM_CLASSES
@@ -19,11 +21,9 @@ def prepare(workload):
         `Prepared`.
     """
     device, strategy = keras_device()
-    if workload.precision != "float32":
-        keras.config.set_dtype_policy(f"mixed_{workload.precision}")
     config = workload.config
     images, labels = workload.data()
-    with strategy.scope:
+    with strategy.scope, precision(workload.precision):
         keras.utils.set_random_seed(0)
         augment = config.augment if workload.augmentation else None
         model = build(config.model, augment)

@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 
-from small_vit import create_vit_classifier
-
 # The names that `run_experiment` itself uses, so that what is timed is what it runs.
 from small_vit.datasets.dataset import Dataset, Split
-from small_vit.training import build_model, channel_statistics, compile_model, make_engine
+from small_vit.training import build_model, compile_model, make_engine, precision
 
 from .parts import PARTS
 from .prepared import Prepared, keras_device
@@ -32,15 +30,13 @@ def prepare(workload, common_head=False, without=None):
     if part:
         config = part.change(config)
     device, strategy = keras_device()
-    if workload.precision != "float32":
-        keras.config.set_dtype_policy(f"mixed_{workload.precision}")
     images, labels = workload.data()
     split = Split(images, labels)
     dataset = Dataset("random", split, split, tuple(str(label) for label in range(NUM_CLASSES)))
 
-    with strategy.scope:
+    with strategy.scope, precision(workload.precision):
         keras.utils.set_random_seed(0)
-        model = _build(config, dataset)
+        model = build_model(config, dataset)
         if part:
             part.before_compile(model)
         engine = make_engine(
@@ -69,17 +65,3 @@ def wait_for(model):
 def count_parameters(model):
     """Return the number of trainable weights of a Keras model."""
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-
-
-def _build(config, dataset):
-    augment = config.augment
-    if augment.flip or augment.rotation or augment.zoom:
-        return build_model(config, dataset)
-    # `run_experiment` would still resample every image, by the identity.
-    mean, variance = channel_statistics(dataset.train.images)
-    return create_vit_classifier(
-        config.model,
-        input_shape=dataset.image_shape,
-        num_classes=dataset.num_classes,
-        normalization=keras.layers.Normalization(mean=mean, variance=variance),
-    )

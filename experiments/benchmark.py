@@ -18,7 +18,7 @@ from benchmarks.workload import Arm, ModelName, Precision, Workload
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.runs import make_folder, write_text
 
-RESULTS = Path(__file__).resolve().parent / "results"
+RESULTS = Path(__file__).resolve().parent / "results" / "speed"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CommandLine:
     """Interpreter of a backend, as `jax PATH`, where one environment does not hold all of them.
     Default: the one that runs this."""
     to: Path | None = None
-    """File of rows. Default: experiments/results/benchmark.jsonl, or profile.jsonl."""
+    """File of rows. Default: experiments/results/speed/benchmark.jsonl, or profile.jsonl."""
 
 
 def main(arguments=None):

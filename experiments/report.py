@@ -147,7 +147,7 @@ def _sweeps_to_run(sources):
 
 
 def _benchmark(sources):
-    rows = read_speed_rows(sources.results / "benchmark.jsonl")
+    rows = read_speed_rows(sources.results / "speed" / "benchmark.jsonl")
     if not rows:
         return not_yet_run("python experiments/benchmark.py")
     explained = (

@@ -61,7 +61,7 @@ def _render_part(part):
 
 def _table(name):
     if name == "benchmark":
-        return speed_markdown(read_speed_rows(RESULTS / "benchmark.jsonl"))
+        return speed_markdown(read_speed_rows(RESULTS / "speed" / "benchmark.jsonl"))
     rows = read_rows(RESULTS / f"{name}.jsonl")
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:

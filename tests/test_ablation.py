@@ -213,15 +213,26 @@ def test_rows_of_another_place_count(ablation, tmp_path, trained):
     ]
 
 
-def test_the_script_lists_the_sweeps():
-    listed = subprocess.run(
-        [sys.executable, "experiments/ablation.py", "--list"],
+def script(*arguments):
+    return subprocess.run(
+        [sys.executable, "experiments/ablation.py", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     ).stdout
+
+
+def test_the_script_lists_the_sweeps():
+    listed = script("--list")
     assert "parts: Which of the paper's parts gives the gain?" in listed
     assert "none, spt, lsa, temperature, mask, spt+lsa" in listed
     assert digits().recipe not in listed
+
+
+def test_the_script_plans_from_the_committed_rows():
+    plan = script("parts", "--recipe", "cpu", "--dry-run")
+    finished = [line for line in plan.splitlines() if line.endswith("finished")]
+    rows = (ROOT / "experiments" / "results" / "parts-cpu.jsonl").read_text().splitlines()
+    assert len(finished) == len(rows) > 0

@@ -70,7 +70,8 @@ def folder(tmp_path_factory):
         rows = [as_row(result(arm.config, 0.3, 0), arm.config)]
         append_rows(root / "results" / "parts-cpu.jsonl", rows)
     speeds = [SPEED | {"images_per_second": 50.0}, SPEED, SPEED | MISSING]
-    (root / "results" / "benchmark.jsonl").write_text("\n".join(map(json.dumps, speeds)))
+    (root / "results" / "speed").mkdir()
+    (root / "results" / "speed" / "benchmark.jsonl").write_text("\n".join(map(json.dumps, speeds)))
     run_report("--to", root / "out", "--results", root / "results", "--runs", root / "runs")
     return root / "out"
 
@@ -159,11 +160,13 @@ def test_a_report_without_rows_is_all_to_come(tmp_path, monkeypatch):
     assert text.count("Not yet run: ") == 3 + 3 * len(SWEEPS) + 1
 
 
-@pytest.mark.parametrize("name", ["keras-example", "parts-cpu", "benchmark"])
+@pytest.mark.parametrize("name", ["keras-example", "parts-cpu", "speed/benchmark"])
 def test_damaged_rows_are_refused(name, tmp_path, capsys):
+    path = tmp_path / f"{name}.jsonl"
+    path.parent.mkdir(exist_ok=True)
     for line in ("{", '{"arm": "vanilla"}', "[]"):
-        (tmp_path / f"{name}.jsonl").write_text(line)
-        refused(capsys, f"{name}.jsonl", "--results", tmp_path, "--to", tmp_path / "out")
+        path.write_text(line)
+        refused(capsys, path.name, "--results", tmp_path, "--to", tmp_path / "out")
 
 
 def test_folders_that_hold_nothing_are_refused(tmp_path, capsys):

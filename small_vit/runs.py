@@ -302,14 +302,18 @@ def _state(model):
 
 
 def _commit():
-    """The source's git commit, "-dirty" if changed since; "unknown" outside its checkout."""
+    """The source's git commit, "-dirty" if changed since; "unknown" outside its checkout.
+
+    A sweep writes rows into the checkout, which changes no source.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         call = {"capture_output": True, "text": True, "check": True}
         # Fails where the package lies in a repository that does not track it.
         subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], **call)
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **call).stdout.strip()
-        status = [*git, "status", "--porcelain", "--untracked-files=no"]
+        source = ["--", ":(top)", ":(top,exclude)experiments/results"]
+        status = [*git, "status", "--porcelain", "--untracked-files=no", *source]
         return commit + "-dirty" * bool(subprocess.run(status, **call).stdout.strip())
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

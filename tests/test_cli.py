@@ -1,7 +1,9 @@
 """The command line as a user meets it: what it parses, what it refuses, what it leaves."""
 
 import json
+import mmap
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +149,20 @@ def test_the_backend_flag_reaches_keras():
         "print(os.environ['KERAS_BACKEND'])"
     )
     assert run("-c", code).stdout.strip() == "jax"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets the malloc of glibc")
+def test_the_process_keeps_freed_memory():
+    code = (
+        "import os, resource, run_cifar100 as door; door.keep_freed_memory(); faults = []\n"
+        "for _ in range(3):\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt; bytearray(2**26)\n"
+        "    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+        "print(faults[-1])"
+    )
+    pages = 2**26 // mmap.PAGESIZE
+    assert int(run("-c", code).stdout) < pages / 100
+    assert int(run("-c", code, GLIBC_TUNABLES="").stdout) > pages / 100
 
 
 def test_a_second_run_finds_its_program_compiled(tmp_path):

@@ -9,7 +9,9 @@ Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
     "ours",
     "ours-common-head",
+    "ours-system-malloc",
     "keras-example",
+    "keras-example-system-malloc",
     "vit-pytorch",
     "vit-pytorch-compiled",
     "transformers",
@@ -30,6 +32,8 @@ class Contender:
     - `ours-common-head`: the same for the model cut to what all libraries have, so that it does
       the arithmetic of the libraries' models.
     - `keras-example`: the Keras example's own formulation in plain Keras layers.
+    - `…-system-malloc`: the same without what `run_cifar100.py` sets of malloc, which all others
+      have too.
     - `vit-pytorch`, `transformers`, `timm`: those libraries' models, on PyTorch; `-compiled`:
       under `torch.compile`.
 
@@ -42,6 +46,11 @@ class Contender:
     name: Name
     backend: Backend
     without: str | None = None
+
+    @property
+    def system_malloc(self):
+        """Whether the process has malloc as the system sets it."""
+        return self.name.endswith("-system-malloc")
 
     @property
     def library(self):
@@ -58,7 +67,7 @@ class Contender:
         config = workload.config.model
         if self.library or self.name == "ours-common-head":
             return with_common_head(config)
-        if self.name == "keras-example" and config.pooling != "flatten":
+        if self._is_keras_example and config.pooling != "flatten":
             return config.replace(pooling="mean")
         return config
 
@@ -77,7 +86,7 @@ class Contender:
             from . import peers
 
             return peers.prepare(workload, self.library, self.name.endswith("-compiled"))
-        if self.name == "keras-example":
+        if self._is_keras_example:
             from . import keras_example
 
             return keras_example.prepare(workload)
@@ -85,17 +94,15 @@ class Contender:
 
         return ours.prepare(workload, self.name == "ours-common-head", self.without)
 
+    @property
+    def _is_keras_example(self):
+        return self.name.startswith("keras-example")
+
     def __str__(self):
         return f"{self.name}/{self.backend}" + (f" without {self.without}" if self.without else "")
 
 
 def all_contenders(backends, names):
     """Return the contenders with these names (empty: all of them) on these backends."""
-    keras_names = ("ours", "ours-common-head", "keras-example")
-    wanted = names or Name.__args__
-    return [
-        Contender(name, backend)
-        for backend in backends
-        for name in wanted
-        if name in keras_names or backend == "torch"
-    ]
+    every = [Contender(name, backend) for backend in backends for name in names or Name.__args__]
+    return [each for each in every if not each.library or each.backend == "torch"]

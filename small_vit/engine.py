@@ -65,7 +65,9 @@ class ShuffledBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, split, num_classes, batch_size, seed, devices=1):
-        super().__init__()
+        # From two workers on Keras switches off tf.data's autotuning. Its thread at times misses
+        # that the epoch is over, which then waits for it: for seconds, a long epoch for a minute.
+        super().__init__(workers=2)
         self.split = split
         self.num_classes = num_classes
         self.batch_size = batch_size

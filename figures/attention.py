@@ -1,5 +1,6 @@
 """Draw where a trained model looks: the attention of each head and block on an image
-(attention.png), and the temperatures it has learned, if it learns any (temperatures.png).
+(attention.png), and the temperatures it has learned, if it learns any, at the end
+(temperatures.png) and after each epoch (temperature_history.png).
 
 Typical use:
   python figures/attention.py runs/NAME
@@ -16,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when i
 
 from small_vit.errors import exit_on_input_error
 from small_vit.images import read_image
-from small_vit.plots import plot_attention, plot_temperatures, save
+from small_vit.plots import plot_attention, plot_temperature_history, plot_temperatures, save
 from small_vit.plots.sources import first_test_image
 from small_vit.predict import load_model
 from small_vit.runs import RunDirectory
@@ -39,9 +40,12 @@ def main(
     model, class_names = load_model(run)
     height, width, channels = model.input_shape[1:]
     pixels = read_image(image, (height, width), channels) if image else first_test_image(config)
-    print(save(plot_attention(model, pixels, class_names), (out or run) / "attention.png"))
+    folder = out or run
+    print(save(plot_attention(model, pixels, class_names), folder / "attention.png"))
     if config.model.temperature != "none":
-        print(save(plot_temperatures(model), (out or run) / "temperatures.png"))
+        print(save(plot_temperatures(model), folder / "temperatures.png"))
+        history = plot_temperature_history(RunDirectory(run).history())
+        print(save(history, folder / "temperature_history.png"))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from small_vit import hosts
 from small_vit.evaluation import basic_metrics, predict_logits
+from small_vit.layers import TransformerBlock
 
 
 class TrainingDiverged(RuntimeError):
@@ -46,6 +47,27 @@ class Validation(keras.callbacks.Callback):
             raise TrainingDiverged("The model's outputs are no longer finite numbers.")
         metrics = basic_metrics(logits, self.split.labels)
         logs.update({f"val_{name}": value for name, value in metrics.items()})
+
+
+class Temperatures(keras.callbacks.Callback):
+    """Adds `temperature_1`, `temperature_2`, … to an epoch's logs, where blocks learn any.
+
+    Each is what a block divides its attention scores by, the mean over its heads.
+
+    Args:
+        classifier: From `create_vit_classifier`.
+    """
+
+    def __init__(self, classifier):
+        super().__init__()
+        blocks = [layer for layer in classifier.layers if isinstance(layer, TransformerBlock)]
+        self.attentions = [block.attention for block in blocks if block.temperature != "none"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Read the temperatures."""
+        for number, attention in enumerate(self.attentions, start=1):
+            divisor = keras.ops.convert_to_numpy(attention.score_divisor())
+            logs[f"temperature_{number}"] = float(divisor.mean())
 
 
 class RunFiles(keras.callbacks.Callback):

@@ -2,7 +2,13 @@
 
 from small_vit.config import as_pair
 from small_vit.images import scale_image
-from small_vit.plots import plot_attention, plot_curves, plot_shifted_views, save
+from small_vit.plots import (
+    plot_attention,
+    plot_curves,
+    plot_shifted_views,
+    plot_temperature_history,
+    save,
+)
 from small_vit.recipes import RECIPES, changes_from_recipe
 from small_vit.runs import write_text
 
@@ -27,6 +33,8 @@ def write_report(directory, config, result, model, logits, dataset):
         "patches.png": plot_shifted_views(scaled, m.patch_size, m.shifts, m.shift_ratio, m.stride),
         "attention.png": plot_attention(model, image, dataset.class_names),
     }
+    if m.temperature != "none":
+        pictures["temperatures.png"] = plot_temperature_history(directory.history())
     for name, figure in pictures.items():
         save(figure, directory / name)
     names = dataset.class_names
@@ -43,7 +51,7 @@ def write_report(directory, config, result, model, logits, dataset):
 {result.test_recall:.4f}, {result.test_f1:.4f} | |
 | expected calibration error | {result.test_calibration_error:.4f} | |
 
-The test set was looked at once, after the last epoch. {result.trainable_parameters:,} trainable
+{_looked_at_test(result)} {result.trainable_parameters:,} trainable
 parameters, {result.train_examples:,} training images, {result.epochs} epochs of
 {result.seconds_per_epoch:.1f} s, {result.seconds:.0f} s in all on {result.device}
 ({result.backend}, {result.precision}).
@@ -67,7 +75,24 @@ The training loss includes label smoothing, if any, and dropout and augmentation
 The first test image: {names[label]}, taken for {names[guess]}.
 
 ![Attention of each layer and head, and the rollout](attention.png)
-""",
+{_TEMPERATURES if "temperatures.png" in pictures else ""}""",
+    )
+
+
+_TEMPERATURES = """
+## How sharply it looks
+
+![What the attention scores of each block are divided by, over the epochs](temperatures.png)
+"""
+
+
+def _looked_at_test(result):
+    if result.best_on_test_accuracy is None:
+        return "The test set was looked at once, after the last epoch."
+    return (
+        "The test set was watched: validation is on it. The best epoch's accuracy there, "
+        f"{result.best_on_test_accuracy:.2%} (top-5 {result.best_on_test_top5_accuracy:.2%}), "
+        "was chosen by the very images that it is of."
     )
 
 

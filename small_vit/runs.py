@@ -69,8 +69,12 @@ class Result:
     data_fingerprint: str
     changes: list[str] = field(default_factory=list)
     """How the config differs from the recipe's of this arm, beside the seed and the devices."""
+    forward_flops: int | None = None
+    """Of the matrix products in one image's forward pass, counted from their shapes."""
     best_on_test_accuracy: float | None = None
     """The best epoch's on the test set, where that was watched (`validation_split="test"`)."""
+    best_on_test_top5_accuracy: float | None = None
+    """The same epoch's."""
     config_hash: str = ""
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 

@@ -15,6 +15,7 @@ from small_vit.callbacks import (
     RunFiles,
     ShowProgress,
     StopAtNonFiniteLoss,
+    Temperatures,
     TrainingDiverged,
     Validation,
 )
@@ -22,6 +23,7 @@ from small_vit.engine import make_engine
 from small_vit.errors import InputError
 from small_vit.evaluation import full_metrics, predict_logits
 from small_vit.model import create_vit_classifier
+from small_vit.multiply_adds import count_multiply_adds
 from small_vit.optimizers import AdamW
 from small_vit.recipes import changes_from_recipe
 from small_vit.report import write_report
@@ -98,6 +100,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         callbacks = [
             StopAtNonFiniteLoss(),
             Validation(validation, config.train.batch_size),
+            Temperatures(classifier),
             RunFiles(directory, history),
         ]
         if hosts.is_first():
@@ -122,6 +125,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
 
     test = full_metrics(logits, dataset.test.labels)
     last = history[-1]
+    multiply_adds = count_multiply_adds(config.model, dataset.image_shape[-1], dataset.num_classes)
     result = Result(
         recipe=config.recipe,
         dataset=config.data.dataset,
@@ -131,9 +135,6 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         validation_accuracy=last["val_accuracy"],
         validation_top5_accuracy=last["val_top5_accuracy"],
         validation_loss=last["val_loss"],
-        best_on_test_accuracy=max(row["val_accuracy"] for row in history)
-        if config.data.validation_split == "test"
-        else None,
         train_examples=len(train),
         trainable_parameters=sum(int(np.prod(w.shape)) for w in classifier.trainable_weights),
         epochs=config.train.epochs,
@@ -147,11 +148,21 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             for name in ("backend", "device", "versions", "commit", "command", "data_fingerprint")
         },
         changes=changes_from_recipe(config),
+        forward_flops=2 * multiply_adds.total,
+        **_best_on_test(config, history),
     )
     if hosts.is_first():
         write_report(directory, config, result, classifier, logits, dataset)
         directory.finish(result)
     return result
+
+
+def _best_on_test(config, history):
+    if config.data.validation_split != "test":
+        return {}
+    best = max(history, key=lambda row: row["val_accuracy"])
+    names = ("accuracy", "top5_accuracy")
+    return {f"best_on_test_{name}": best[f"val_{name}"] for name in names}
 
 
 def split_training_images(dataset, config):

@@ -104,5 +104,7 @@ def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):
     assert result.train_examples == 200
     assert result.test_accuracy == result.validation_accuracy  # of the last epoch
     assert result.best_on_test_accuracy >= result.test_accuracy
+    assert result.best_on_test_top5_accuracy >= result.best_on_test_accuracy
+    assert "best epoch's accuracy" in (tmp_path / "run" / "report.md").read_text()
     saved = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
     assert type(saved) is not AugmentedClassifier

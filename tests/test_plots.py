@@ -24,6 +24,7 @@ from small_vit.plots import (
     plot_curves,
     plot_patches,
     plot_shifted_views,
+    plot_temperature_history,
     plot_temperatures,
     save,
 )
@@ -288,6 +289,19 @@ def test_temperatures_of_a_model_without_any_are_refused():
         plot_temperatures(tiny_model(temperature="none"))
 
 
+def test_temperatures_over_training_are_a_line_a_block():
+    history = [
+        {"epoch": 1, "loss": 3, "temperature_1": 8.0, "temperature_2": 7.9},
+        {"epoch": 2, "loss": 2, "temperature_1": 7.5, "temperature_2": 8.1},
+    ]
+    axes = plot_temperature_history(history).axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert lines == {"1": [8.0, 7.5], "2": [7.9, 8.1]}
+    for nothing in ([], [{"epoch": 1, "loss": 3}]):
+        with pytest.raises(InputError, match="holds no temperatures"):
+            plot_temperature_history(nothing)
+
+
 # ------------------------------------------------------------------------------------- curves
 
 
@@ -410,7 +424,7 @@ def run_script(monkeypatch, capsys, name, *arguments):
 @pytest.fixture
 def finished_run(tmp_path):
     run = make_run(tmp_path / "run")
-    run.write_history(history(3, 2))
+    run.write_history([row | {"temperature_1": 2.0} for row in history(3, 2)])
     run.save_model(tiny_model())
     return run.path
 
@@ -420,7 +434,11 @@ def test_scripts_draw_a_run(finished_run, tmp_path, monkeypatch, capsys):
         ("patches", finished_run): ["run/patches.png", "run/shifted_views.png"],
         ("augmentations", finished_run): ["run/augmentations.png"],
         ("curves", finished_run, "--out", tmp_path / "c.png"): ["c.png"],
-        ("attention", finished_run, "--out", tmp_path): ["attention.png", "temperatures.png"],
+        ("attention", finished_run, "--out", tmp_path): [
+            "attention.png",
+            "temperatures.png",
+            "temperature_history.png",
+        ],
     }
     for arguments, names in written.items():
         code, out, _ = run_script(monkeypatch, capsys, *arguments)

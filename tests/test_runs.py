@@ -10,6 +10,8 @@ import pytest
 from small_vit import training
 from small_vit.callbacks import TrainingDiverged
 from small_vit.errors import InputError
+from small_vit.plots.attention import temperatures
+from small_vit.predict import load_model
 from small_vit.recipes import digits
 from small_vit.runs import RunDirectory, write_text, written_whole
 
@@ -65,6 +67,17 @@ def test_other_data_or_backend_is_refused(config, tmp_path):
         directory.go_on(config, environment | {"backend": "jax"})
     with pytest.raises(InputError, match="data_fingerprint: aa -> bb"):
         directory.go_on(config, environment | {"data_fingerprint": "bb"})
+
+
+def test_the_history_tells_each_blocks_temperature(config, tmp_path):
+    config = config.replace(model={"num_layers": 2, "temperature_form": "multiplier"})
+    training.run_experiment(config, tmp_path / "run")
+    history = RunDirectory(tmp_path / "run").history()
+    model, _ = load_model(tmp_path / "run")
+    told = [[row[f"temperature_{number}"] for number in (1, 2)] for row in history]
+    np.testing.assert_allclose(told[-1], np.ravel(temperatures(model)), rtol=1e-6)
+    assert np.all(np.array(told) != math.sqrt(8)) and np.all(np.array(told[0]) != told[1])
+    assert (tmp_path / "run" / "temperatures.png").exists()
 
 
 def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):

@@ -98,6 +98,17 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 name="temperature",
             )
 
+    def score_divisor(self):
+        """Return what the scores are divided by, in either form of the temperature.
+
+        Returns:
+            float32 `(1,)`, or `(num_heads,)` with a temperature a head.
+        """
+        if self.tau is None:
+            return ops.full((1,), math.sqrt(self.key_dim), dtype="float32")
+        tau = ops.reshape(ops.cast(self.tau, "float32"), (-1,))
+        return tau if self.temperature_form == "divisor" else 1 / tau
+
     def get_config(self):
         """Return the constructor's arguments."""
         return {

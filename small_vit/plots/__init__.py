@@ -4,6 +4,7 @@ from small_vit.plots.attention import (
     attention_rollout,
     attention_scores,
     plot_attention,
+    plot_temperature_history,
     plot_temperatures,
 )
 from small_vit.plots.augmentations import plot_augmentations
@@ -22,6 +23,7 @@ __all__ = [
     "plot_over",
     "plot_patches",
     "plot_shifted_views",
+    "plot_temperature_history",
     "plot_temperatures",
     "save",
 ]

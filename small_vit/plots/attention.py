@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 from keras import ops
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -130,17 +131,13 @@ def temperatures(model) -> list[np.ndarray]:
     Raises:
         InputError: if the model learns no temperature.
     """
-    values = []
-    for block in _blocks(model):
-        attention = block.attention
-        if attention.tau is None:
-            raise InputError(
-                "The model learns no temperature (temperature='none'): its scores are always "
-                f"divided by sqrt(key_dim) = {math.sqrt(block.key_dim):.4g}."
-            )
-        tau = np.ravel(_numpy(attention.tau))
-        values.append(tau if attention.temperature_form == "divisor" else 1 / tau)
-    return values
+    blocks = _blocks(model)
+    if any(block.temperature == "none" for block in blocks):
+        raise InputError(
+            "The model learns no temperature (temperature='none'): its scores are always "
+            f"divided by sqrt(key_dim) = {math.sqrt(blocks[0].key_dim):.4g}."
+        )
+    return [_numpy(block.attention.score_divisor()) for block in blocks]
 
 
 def plot_temperatures(models) -> Figure:
@@ -179,6 +176,40 @@ def plot_temperatures(models) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
+def plot_temperature_history(history) -> Figure:
+    """Draw how each block's temperature, the mean over its heads, moves over training.
+
+    Args:
+        history: List of one dict an epoch with `epoch` and `temperature_1`, `temperature_2`, …,
+            what the scores of each block are divided by.
+
+    Returns:
+        The figure.
+
+    Raises:
+        InputError: if the history has no temperatures.
+    """
+    names = [name for name in history[0] if name.startswith("temperature_")] if history else []
+    if not names:
+        raise InputError("There is nothing to draw: the run's history holds no temperatures.")
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    epochs = [row["epoch"] for row in history]
+    # Blocks have an order, and so have these colours.
+    colors = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
+    for name, color in zip(names, colors, strict=True):
+        block = name.removeprefix("temperature_")
+        axes.plot(epochs, [row[name] for row in history], "o-", ms=3, color=color, label=block)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("divisor of the attention scores")
+    axes.set_title("Softmax temperature over training", fontsize=11)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    figure.legend(loc="outside right upper", frameon=False, title="block")
     return figure
 
 

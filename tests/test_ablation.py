@@ -19,7 +19,7 @@ pytestmark = pytest.mark.any_backend
 ROOT = Path(__file__).parent.parent
 TINY = {
     "model": {"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
-    "data": {"train_examples": 100},
+    "data": {"train_examples": 128},
 }
 SWEEP = Sweep(
     "Does a tiny model learn a temperature?",
@@ -55,7 +55,7 @@ def trained(monkeypatch):
         runs.append((config.model.temperature, config.train.seed, resume))
         values = {field.name: 0 for field in dataclasses.fields(Result)}
         values |= {"recipe": config.recipe, "arm": config.model.arm, "seed": config.train.seed}
-        values |= {"train_examples": 100, "epochs": config.train.epochs, "seconds": 60.0}
+        values |= {"train_examples": 128, "epochs": config.train.epochs, "seconds": 60.0}
         values |= {"device": "a device", "versions": {"keras": "3"}, "test_accuracy": 0.8}
         return Result(**values)
 

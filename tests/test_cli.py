@@ -22,7 +22,7 @@ pytestmark = pytest.mark.any_backend
 ROOT = Path(__file__).parent.parent
 TINY = (
     "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "
-    "--train-examples 100 --epochs 1"
+    "--train-examples 128 --epochs 1"
 ).split()
 
 

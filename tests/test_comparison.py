@@ -60,7 +60,7 @@ def test_published_numbers_stand_beside_the_unchanged_recipe_only():
 def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
     config = digits().replace(
         model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
-        data={"train_examples": 100},
+        data={"train_examples": 128},
         train={"epochs": 1, "batch_size": 64, "seed": 3},
     )
     results = compare(config, 2, tmp_path)

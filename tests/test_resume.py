@@ -35,7 +35,7 @@ def config():
             "stochastic_depth": 0.1,
             "patch_size": 4,
         },
-        data={"train_examples": 400},
+        data={"train_examples": 384},
         train={"epochs": 4, "batch_size": 64},
     )
 

@@ -20,7 +20,7 @@ from small_vit.runs import RunDirectory, write_text, written_whole
 def config():
     return digits().replace(
         model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
-        data={"train_examples": 100},
+        data={"train_examples": 128},
         train={"epochs": 2, "batch_size": 64},
     )
 

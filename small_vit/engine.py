@@ -7,6 +7,8 @@ take the same arguments, fire the same Keras callbacks and draw the same order o
 import keras
 import numpy as np
 
+from small_vit.tf_data import without_autotuning
+
 
 def make_engine(*arguments, **keywords):
     """Return the faster engine of the Keras backend in use, made with `FitEngine`'s arguments."""
@@ -40,8 +42,9 @@ class FitEngine:
 
     def run(self, initial_epoch, epochs, callbacks):
         """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""
+        on_tensorflow = keras.backend.backend() == "tensorflow"
         self.model.fit(
-            self.batches,
+            _tensorflow_dataset(self.batches) if on_tensorflow else self.batches,
             initial_epoch=initial_epoch,
             epochs=epochs,
             callbacks=[_EpochOrder(self.batches), *callbacks],
@@ -65,9 +68,7 @@ class ShuffledBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, split, num_classes, batch_size, seed, devices=1):
-        # From two workers on Keras switches off tf.data's autotuning. Its thread at times misses
-        # that the epoch is over, which then waits for it: for seconds, a long epoch for a minute.
-        super().__init__(workers=2)
+        super().__init__()
         self.split = split
         self.num_classes = num_classes
         self.batch_size = batch_size
@@ -87,6 +88,18 @@ class ShuffledBatches(keras.utils.PyDataset):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         targets = keras.utils.to_categorical(self.split.labels[rows], self.num_classes)
         return self.split.images[rows], targets.astype("float32")
+
+
+def _tensorflow_dataset(batches):
+    """Return what Keras makes of a `PyDataset`, without tf.data's autotuning."""
+    import tensorflow as tf
+
+    images, targets = (tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in batches[0])
+    dataset = tf.data.Dataset.from_generator(
+        lambda: (batches[index] for index in range(len(batches))),
+        output_signature=(images, targets),
+    )
+    return without_autotuning(dataset.apply(tf.data.experimental.assert_cardinality(len(batches))))
 
 
 class _EpochOrder(keras.callbacks.Callback):

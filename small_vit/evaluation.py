@@ -1,10 +1,12 @@
 """How good a model is: on logits, with scikit-learn."""
 
+import keras
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.metrics import precision_recall_fscore_support, top_k_accuracy_score
 
 from small_vit import hosts
+from small_vit.tf_data import without_autotuning
 
 CALIBRATION_BINS = 15
 
@@ -27,6 +29,11 @@ def predict_logits(model, images, batch_size=256):
     padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
     if hosts.several():
         return hosts.predict(model, padded, batch_size)[: len(images)]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        batches = tf.data.Dataset.from_tensor_slices(padded).batch(batch_size)
+        return model.predict(without_autotuning(batches), verbose=0)[: len(images)]
     return model.predict(padded, batch_size=batch_size, verbose=0)[: len(images)]
 
 

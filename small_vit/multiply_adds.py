@@ -1,7 +1,7 @@
 """How much a model computes, counted from its shapes."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from small_vit.config import as_pair
 from small_vit.layers.shifted_patch_tokenization import SHIFT_DIRECTIONS
@@ -20,13 +20,7 @@ class MultiplyAdds:
     @property
     def total(self):
         """Their sum."""
-        return (
-            self.patch_projection
-            + self.attention_projections
-            + self.attention
-            + self.mlp
-            + self.head
-        )
+        return sum(astuple(self))
 
 
 def count_multiply_adds(model, channels, num_classes):

@@ -34,7 +34,7 @@ def write_report(directory, config, result, model, logits, dataset):
         "attention.png": plot_attention(model, image, dataset.class_names),
     }
     if m.temperature != "none":
-        pictures["temperatures.png"] = plot_temperature_history(directory.history())
+        pictures["temperature_history.png"] = plot_temperature_history(directory.history())
     for name, figure in pictures.items():
         save(figure, directory / name)
     names = dataset.class_names
@@ -52,7 +52,8 @@ def write_report(directory, config, result, model, logits, dataset):
 | expected calibration error | {result.test_calibration_error:.4f} | |
 
 {_looked_at_test(result)} {result.trainable_parameters:,} trainable
-parameters, {result.train_examples:,} training images, {result.epochs} epochs of
+parameters, {result.forward_flops / 1e9:.3f} GFLOP in an image's forward pass (matrix products),
+{result.train_examples:,} training images, {result.epochs} epochs of
 {result.seconds_per_epoch:.1f} s, {result.seconds:.0f} s in all on {result.device}
 ({result.backend}, {result.precision}).
 
@@ -75,14 +76,14 @@ The training loss includes label smoothing, if any, and dropout and augmentation
 The first test image: {names[label]}, taken for {names[guess]}.
 
 ![Attention of each layer and head, and the rollout](attention.png)
-{_TEMPERATURES if "temperatures.png" in pictures else ""}""",
+{_TEMPERATURES if "temperature_history.png" in pictures else ""}""",
     )
 
 
 _TEMPERATURES = """
 ## How sharply it looks
 
-![What the attention scores of each block are divided by, over the epochs](temperatures.png)
+![What the attention scores of each block are divided by, over the epochs](temperature_history.png)
 """
 
 

@@ -219,7 +219,7 @@ class RunDirectory:
         """Write the epochs so far, a list of dicts, to metrics.jsonl and history.csv."""
         write_text(self / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
         with written_whole(self / "history.csv") as partial, partial.open("w", newline="") as file:
-            table = csv.DictWriter(file, fieldnames=list(history[0]))
+            table = csv.DictWriter(file, fieldnames=list(history[-1]))
             table.writeheader()
             table.writerows(history)
 

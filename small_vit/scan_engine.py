@@ -10,8 +10,8 @@ from jax.experimental import multihost_utils
 
 from small_vit.engine import ShuffledBatches
 
-# Short enough for a progress bar; long enough for many steps on a CPU, where each call asks the
-# system for its memory anew, which costs as much as a third of the arithmetic of one step.
+# Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
+# its memory anew.
 SECONDS_PER_CALL = 10.0
 
 

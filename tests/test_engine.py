@@ -1,6 +1,9 @@
 import keras
 import numpy as np
+import pytest
+from scipy.special import softmax
 
+from layer_harness import to_numpy
 from small_vit import datasets
 from small_vit.datasets import Split
 from small_vit.engine import FitEngine, ShuffledBatches, make_engine
@@ -108,6 +111,36 @@ def test_the_backends_engine_equals_fit():
         np.testing.assert_allclose(weight, other, atol=1e-5)
     assert found.events == expected.events == ["begin", "epoch 0", "epoch 1", "epoch 2", "end"]
     assert found.last_batches == expected.last_batches == [3, 3, 3]
+
+
+@pytest.mark.parametrize("make", [make_engine, FitEngine])
+def test_a_late_epoch_trains_on_its_own_batches_in_order(make):
+    """Against softmax regression in NumPy, whose steps do not commute."""
+    split = split_of(50)
+    model = keras.Sequential(
+        [
+            keras.Input((2, 2, 1)),
+            keras.layers.Rescaling(1 / 50),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, use_bias=False, kernel_initializer="zeros"),
+        ]
+    )
+    engine = make(model, split, num_classes=3, batch_size=2, seed=0)
+    model.compile(
+        optimizer=keras.optimizers.SGD(1.0),
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    engine.run(2, 4, [])
+
+    batches = ShuffledBatches(split, num_classes=3, batch_size=2, seed=0)
+    kernel = np.zeros((4, 3))
+    for epoch in (2, 3):
+        batches.start_epoch(epoch)
+        for images, targets in map(batches.__getitem__, range(len(batches))):
+            x = images.reshape(2, 4) / 50
+            kernel -= x.T @ (softmax(x @ kernel, axis=-1) - targets) / 2
+    np.testing.assert_allclose(to_numpy(model.trainable_weights[0]), kernel, atol=1e-5)
 
 
 def test_an_engine_begins_where_it_is_told_and_stops_when_a_callback_asks():

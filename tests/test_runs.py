@@ -77,7 +77,7 @@ def test_the_history_tells_each_blocks_temperature(config, tmp_path):
     told = [[row[f"temperature_{number}"] for number in (1, 2)] for row in history]
     np.testing.assert_allclose(told[-1], np.ravel(temperatures(model)), rtol=1e-6)
     assert np.all(np.array(told) != math.sqrt(8)) and np.all(np.array(told[0]) != told[1])
-    assert (tmp_path / "run" / "temperatures.png").exists()
+    assert (tmp_path / "run" / "temperature_history.png").exists()
 
 
 def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ config = digits().replace(
     model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "patch_size": 4},
     augment={"flip": False, "rotation": 0.0, "zoom": 0.0, "translation": 0.0},
     data={"train_examples": 140},
-    train={"epochs": 3, "batch_size": 40, "strategy": "cpu"},
+    train={"epochs": 3, "batch_size": 8, "strategy": "cpu"},
 )
 assert choose_strategy("cpu").devices == int(sys.argv[1])
 run_experiment(config, sys.argv[2])

@@ -157,8 +157,7 @@ def plot_temperatures(models) -> Figure:
     """
     if isinstance(models, keras.Model):
         models = {"learned": models}
-    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _temperature_axes("Softmax temperature", "block")
     for color, (name, model) in zip(line_colors(len(models)), models.items(), strict=True):
         values = temperatures(model)
         blocks = np.arange(1, len(values) + 1)
@@ -169,12 +168,6 @@ def plot_temperatures(models) -> Figure:
     for key_dim in sorted({_blocks(model)[0].key_dim for model in models.values()}):
         fixed = math.sqrt(key_dim)
         axes.axhline(fixed, color="0.35", linestyle="--", label=f"fixed, √{key_dim} = {fixed:.3g}")
-    axes.set_xlabel("block")
-    axes.set_ylabel("divisor of the attention scores")
-    axes.set_title("Softmax temperature", fontsize=11)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
 
@@ -195,22 +188,27 @@ def plot_temperature_history(history) -> Figure:
     names = [name for name in history[0] if name.startswith("temperature_")] if history else []
     if not names:
         raise InputError("There is nothing to draw: the run's history holds no temperatures.")
-    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _temperature_axes("Softmax temperature over training", "epoch")
     epochs = [row["epoch"] for row in history]
     # Blocks have an order, and so have these colours.
     colors = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
     for name, color in zip(names, colors, strict=True):
         block = name.removeprefix("temperature_")
         axes.plot(epochs, [row[name] for row in history], "o-", ms=3, color=color, label=block)
-    axes.set_xlabel("epoch")
+    figure.legend(loc="outside right upper", frameon=False, title="block")
+    return figure
+
+
+def _temperature_axes(title, x_label):
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(x_label)
     axes.set_ylabel("divisor of the attention scores")
-    axes.set_title("Softmax temperature over training", fontsize=11)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside right upper", frameon=False, title="block")
-    return figure
+    return figure, axes
 
 
 def _blocks(model):

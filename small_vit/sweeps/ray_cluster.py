@@ -34,8 +34,9 @@ def run_on_ray(address):
         import ray
     except ModuleNotFoundError:
         raise InputError("--ray needs Ray: pip install 'small-vit[ray]'.") from None
-    # Keras reads its backend when a worker first imports it.
+    # Keras reads its backend when a worker first imports it, glibc its settings when one starts.
     environment = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment |= {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")}
     try:
         _knock(address)
         ray.init(address, runtime_env={"env_vars": environment})

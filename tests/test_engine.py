@@ -131,6 +131,7 @@ def test_a_late_epoch_trains_on_its_own_batches_in_order(make):
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    model.optimizer.build(model.trainable_variables)
     engine.run(2, 4, [])
 
     batches = ShuffledBatches(split, num_classes=3, batch_size=2, seed=0)

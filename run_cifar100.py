@@ -53,7 +53,7 @@ def start(module, **options):
             raise
         print(
             f"error: Keras is to run on {error.name}, which is not installed. Install it "
-            f"(pip install 'small-vit[{error.name}]') or choose another --backend of {BACKENDS}.",
+            f"(pip install -e '.[{error.name}]') or choose another --backend of {BACKENDS}.",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -30,7 +30,7 @@ class CommandLine:
     part at a time (--contenders, --backends).
 
     Rows are appended to a file as they are measured. Contenders whose library is not installed are
-    named as absent: pip install 'small-vit[peers]'.
+    named as absent: pip install -e '.[peers]'.
 
     Example: python experiments/benchmark.py --models example paper --batch-sizes 64 256
     """

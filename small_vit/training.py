@@ -53,6 +53,8 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         TrainingDiverged: if the loss stops being finite; the last checkpoint stays.
     """
     directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
+    if not config.model.num_layers:
+        raise InputError("A run's model needs num_layers of at least 1. Received: 0.")
     strategy = choose_strategy(config.train.strategy)
     if config.train.batch_size % strategy.devices:
         raise InputError(
@@ -308,5 +310,5 @@ def _require_tensorflow():
     if importlib.util.find_spec("tensorflow") is None:
         raise InputError(
             "--tensorboard needs TensorFlow and TensorBoard installed: pip install "
-            "'small-vit[tensorflow]'. history.csv and metrics.jsonl hold the same curves."
+            "-e '.[tensorflow]'. history.csv and metrics.jsonl hold the same curves."
         )

@@ -63,6 +63,7 @@ def test_flags_change_the_recipe():
         ("--data-dir nowhere", "nowhere"),
         ("--recipe digits --train-examples 1000000", "1000000"),
         ("--recipe digits --strategy tpu", "--strategy tpu"),
+        ("--recipe digits --num-layers 0", "num_layers of at least 1"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):

@@ -33,7 +33,7 @@ def run_on_ray(address):
     try:
         import ray
     except ModuleNotFoundError:
-        raise InputError("--ray needs Ray: pip install 'small-vit[ray]'.") from None
+        raise InputError("--ray needs Ray: pip install -e '.[ray]'.") from None
     # Keras reads its backend when a worker first imports it, glibc its settings when one starts.
     environment = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "2"}
     environment |= {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")}

@@ -169,8 +169,8 @@ def digits():
 
     Source: this project.
     Command: `python run_cifar100.py --recipe digits --compare`.
-    Device and time: made for two CPU cores; not yet timed in full.
-    Expected: nothing to be proven here; 8 x 8 pixels leave SPT and LSA little to do.
+    Device and time: two CPU cores; 3:52 for both arms on three seeds, with other work beside it.
+    Expected: 98 % with SPT and LSA, 90 % without (experiments/results/digits.jsonl).
 
     No flip: a mirrored digit is another sign.
     """

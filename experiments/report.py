@@ -27,8 +27,8 @@ from tables import RESULTS, ROOT, not_yet_run, sweep_command
 TITLE = "Vision Transformers on small datasets: the evidence"
 INTRODUCTION = """Accuracy is on the test set after the last epoch, looked at once (the recipes
 `paper…` watch it, as the paper's code does); ± is half the 95 % interval over seeds (Student's t),
-and a difference is paired by seed. Every table is made from
-the measured rows by `python experiments/report.py`."""
+and a difference is paired by seed. Every table is made from the measured rows by
+`python experiments/report.py`."""
 SWEPT_RECIPES = ("keras-example", "paper", "cpu")
 """Recipes on which every sweep is to be run."""
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from small_vit import hosts
 from small_vit.evaluation import basic_metrics, predict_logits
-from small_vit.layers import TransformerBlock
+from small_vit.model import transformer_blocks
 
 
 class TrainingDiverged(RuntimeError):
@@ -60,7 +60,7 @@ class Temperatures(keras.callbacks.Callback):
 
     def __init__(self, classifier):
         super().__init__()
-        blocks = [layer for layer in classifier.layers if isinstance(layer, TransformerBlock)]
+        blocks = transformer_blocks(classifier)
         self.attentions = [block.attention for block in blocks if block.temperature != "none"]
 
     def on_epoch_end(self, epoch, logs=None):

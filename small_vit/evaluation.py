@@ -28,13 +28,15 @@ def predict_logits(model, images, batch_size=256):
     padding = -len(images) % batch_size
     padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
     if hosts.several():
-        return hosts.predict(model, padded, batch_size)[: len(images)]
-    if keras.backend.backend() == "tensorflow":
+        logits = hosts.predict(model, padded, batch_size)
+    elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         batches = tf.data.Dataset.from_tensor_slices(padded).batch(batch_size)
-        return model.predict(without_autotuning(batches), verbose=0)[: len(images)]
-    return model.predict(padded, batch_size=batch_size, verbose=0)[: len(images)]
+        logits = model.predict(without_autotuning(batches), verbose=0)
+    else:
+        logits = model.predict(padded, batch_size=batch_size, verbose=0)
+    return logits[: len(images)]
 
 
 def basic_metrics(logits, labels):

@@ -70,6 +70,11 @@ def create_vit_classifier(
     return keras.Model(images, logits, name="small_vit")
 
 
+def transformer_blocks(model):
+    """Return the `TransformerBlock`s of a model from `create_vit_classifier`, first to last."""
+    return [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
+
+
 def _tokens(images, config):
     """(batch, height, width, channels) -> (batch, tokens, projection_dim)."""
     tokens, patches = ShiftedPatchTokenization(

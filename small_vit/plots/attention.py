@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from small_vit.errors import InputError
-from small_vit.layers import TransformerBlock
+from small_vit.model import transformer_blocks
 from small_vit.plots.colors import line_colors
 from small_vit.plots.patches import assemble, unit_image
 
@@ -212,7 +212,7 @@ def _temperature_axes(title, x_label):
 
 
 def _blocks(model):
-    blocks = [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
+    blocks = transformer_blocks(model)
     if not blocks:
         raise InputError("The model has no transformer block, so there is no attention to draw.")
     return blocks

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.contenders import Backend, Contender, Name, all_contenders
 from benchmarks.sessions import PartsSession, SpeedSession
 from benchmarks.tables import parts_table, speed_table
-from benchmarks.workload import Arm, ModelName, Precision, Workload
+from benchmarks.workload import Arm, Augmentation, ModelName, Precision, Workload
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.runs import make_folder, write_text
 
@@ -43,8 +43,8 @@ class CommandLine:
     """Images a step."""
     precisions: tuple[Precision, ...] = ("float32",)
     """Type of the arithmetic."""
-    augmentation: bool = True
-    """Whether images are flipped, rotated and zoomed in the step."""
+    augmentations: tuple[Augmentation, ...] = ("example",)
+    """Nothing; the example's flip, rotation and zoom; or all that the recipe `paper` does."""
     backends: tuple[Backend, ...] = ("tensorflow", "jax", "torch")
     """Frameworks; other libraries' models run on torch."""
     contenders: tuple[Name, ...] = ()
@@ -113,9 +113,13 @@ def _run(options, path):
 
 def _sessions(options):
     choices = itertools.product(
-        options.models, options.arms, options.batch_sizes, options.precisions
+        options.models,
+        options.arms,
+        options.batch_sizes,
+        options.precisions,
+        options.augmentations,
     )
-    workloads = [Workload(*choice, options.augmentation, options.steps) for choice in choices]
+    workloads = [Workload(*choice, options.steps) for choice in choices]
     pythons = {backend: options.python.get(backend, sys.executable) for backend in options.backends}
     if options.profile:
         return [

@@ -54,6 +54,8 @@ class ScanEngine:
             callbacks.on_epoch_end(epoch, self.model.get_metrics_result())
             if self.model.stop_training:
                 break
+        # An optimizer that averages the weights (use_ema) puts the averages into the model.
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         callbacks.on_train_end()
 
     def _run_epoch(self, epoch, callbacks):

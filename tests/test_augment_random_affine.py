@@ -121,6 +121,37 @@ def test_order_is_flip_then_rotation_then_zoom_then_shift():
     close(actual, np.column_stack([linear, -linear @ [down, right]]))
 
 
+def keras_layer(layer, images):
+    """What one of Keras's layers draws for `images`, and what it makes of them."""
+    drawn = layer.get_random_transformation(images, training=True)
+    return drawn, layer.transform_images(images, drawn, training=True)
+
+
+def warped(images, **maps):
+    batch = len(images)
+    still = {"mirror": 1.0, "angle": 0.0, "zoom_y": 1.0, "zoom_x": 1.0, "down": 0.0, "right": 0.0}
+    values = {
+        name: np.broadcast_to(np.asarray(to_numpy(value), "float32"), (batch,))
+        for name, value in {**still, **maps}.items()
+    }
+    return warp(images, affine_matrices(**{k: ops.convert_to_tensor(v) for k, v in values.items()}))
+
+
+def test_the_same_draws_give_what_keras_layers_give():
+    images = normal((3, 8, 11, 2))
+
+    drawn, rotated = keras_layer(keras.layers.RandomRotation(0.1, seed=1), images)
+    close(warped(images, angle=np.deg2rad(to_numpy(drawn["angle"]).ravel())), rotated, 1e-4)
+
+    drawn, zoomed = keras_layer(keras.layers.RandomZoom(0.2, 0.2, seed=2), images)
+    factors = {"zoom_y": drawn["height_zoom"][:, 0], "zoom_x": drawn["width_zoom"][:, 0]}
+    close(warped(images, **factors), zoomed, 1e-4)
+
+    drawn, shifted = keras_layer(keras.layers.RandomTranslation(0.2, 0.2, seed=3), images)
+    right, down = to_numpy(drawn["translations"]).T
+    close(warped(images, down=down, right=right), shifted, 1e-4)
+
+
 def augment(images, seed=0, **ranges):
     return to_numpy(RandomAffine(**{**STILL, **ranges}, seed=seed)(images, training=True))
 

@@ -21,7 +21,7 @@ from small_vit.errors import InputError
 from small_vit.multiply_adds import count_multiply_adds
 
 BACKEND = keras.backend.backend()
-TINY = Workload("tiny", "spt+lsa", 4, "float32", augmentation=True, steps=2)
+TINY = Workload("tiny", "spt+lsa", 4, "float32", "example", steps=2)
 
 
 # ------------------------------------------------------------------------ counts
@@ -71,9 +71,16 @@ def test_the_papers_model_is_the_papers():
 def test_libraries_take_part_on_torch_in_the_arms_they_have():
     assert {c.backend for c in all_contenders(("jax", "torch"), ()) if c.library} == {"torch"}
     assert all_contenders(("jax",), ("ours",)) == [Contender("ours", "jax")]
-    assert not Contender("vit-pytorch-compiled", "torch").has("vanilla")
-    assert not Contender("timm", "torch").has("spt+lsa")
-    assert Contender("ours", "jax").has("vanilla")
+
+
+def test_contenders_are_asked_only_for_what_they_have():
+    def workload(arm, augmentation="example"):
+        return Workload("paper", arm, 1, "float32", augmentation, steps=1)
+
+    assert not Contender("vit-pytorch-compiled", "torch").has(workload("vanilla"))
+    assert not Contender("timm", "torch").has(workload("spt+lsa"))
+    assert not Contender("keras-example", "jax").has(workload("vanilla", "paper"))
+    assert Contender("ours-system-malloc", "jax").has(workload("vanilla", "paper"))
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
@@ -88,24 +95,26 @@ def test_libraries_take_part_on_torch_in_the_arms_they_have():
 )
 def test_libraries_build_the_same_shapes(library, arm, parameters):
     pytest.importorskip(library.replace("-", "_"), exc_type=ImportError)
-    paper = Workload("paper", arm, 1, "float32", True, steps=1)
+    paper = Workload("paper", arm, 1, "float32", "example", steps=1)
     assert Contender(library, "torch").prepare(paper).parameters == parameters
 
 
 def test_a_row_counts_the_model_that_was_trained():
-    example = Workload("example", "vanilla", 64, "float32", True, 1)
+    example = Workload("example", "vanilla", 64, "float32", "example", 1)
     shapes = with_common_head(MODELS["example"].vanilla())
     assert Contender("ours", "jax").head(example) == "flatten+2048+1024"
     assert Contender("ours-common-head", "jax").head(example) == "class_token"
     assert Contender("timm", "torch").model(example) == shapes
-    paper = Workload("paper", "vanilla", 64, "float32", True, 1)
+    paper = Workload("paper", "vanilla", 64, "float32", "example", 1)
     assert Contender("keras-example", "jax").head(paper) == "mean"
 
 
 def test_parts_that_a_step_does_not_have_are_not_left_out():
-    whole = parts_of(Workload("example", "spt+lsa", 4, "float32", True, 1).config)
-    assert whole == list(PARTS)
-    vanilla = parts_of(Workload("paper", "vanilla", 4, "float32", False, 1).config)
+    whole = parts_of(Workload("example", "spt+lsa", 4, "float32", "example", 1).config)
+    papers = {"auto-augment", "crop", "erasing", "mix"}
+    assert set(whole) == set(PARTS) - papers
+    assert papers < set(parts_of(Workload("paper", "vanilla", 4, "float32", "paper", 1).config))
+    vanilla = parts_of(Workload("paper", "vanilla", 4, "float32", "none", 1).config)
     assert set(whole) - set(vanilla) == {
         "attention-dropout",
         "diagonal-mask",
@@ -200,7 +209,9 @@ def test_a_missing_contender_is_named_with_the_reason():
 def run_benchmark(tmp_path, *arguments):
     rows = tmp_path / "rows.jsonl"
     small = ["--models", "tiny", "--arms", "vanilla", "--batch-sizes", "4", "--rounds", "2"]
-    benchmark.main([*small, "--steps", "2", "--no-augmentation", "--to", str(rows), *arguments])
+    benchmark.main(
+        [*small, "--steps", "2", "--augmentations", "none", "--to", str(rows), *arguments]
+    )
     return [json.loads(line) for line in rows.read_text().splitlines()]
 
 

@@ -113,10 +113,8 @@ def test_the_backends_engine_equals_fit():
     assert found.last_batches == expected.last_batches == [3, 3, 3]
 
 
-@pytest.mark.parametrize("make", [make_engine, FitEngine])
-def test_a_late_epoch_trains_on_its_own_batches_in_order(make):
-    """Against softmax regression in NumPy, whose steps do not commute."""
-    split = split_of(50)
+def softmax_regression(make, split, optimizer):
+    """An engine on four pixels and three classes."""
     model = keras.Sequential(
         [
             keras.Input((2, 2, 1)),
@@ -127,11 +125,23 @@ def test_a_late_epoch_trains_on_its_own_batches_in_order(make):
     )
     engine = make(model, split, num_classes=3, batch_size=2, seed=0)
     model.compile(
-        optimizer=keras.optimizers.SGD(1.0),
+        optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    model.optimizer.build(model.trainable_variables)
+    optimizer.build(model.trainable_variables)
+    return engine
+
+
+def kernel_of(engine):
+    return to_numpy(engine.model.trainable_weights[0])
+
+
+@pytest.mark.parametrize("make", [make_engine, FitEngine])
+def test_a_late_epoch_trains_on_its_own_batches_in_order(make):
+    """Against softmax regression in NumPy, whose steps do not commute."""
+    split = split_of(50)
+    engine = softmax_regression(make, split, keras.optimizers.SGD(1.0))
     engine.run(2, 4, [])
 
     batches = ShuffledBatches(split, num_classes=3, batch_size=2, seed=0)
@@ -141,7 +151,17 @@ def test_a_late_epoch_trains_on_its_own_batches_in_order(make):
         for images, targets in map(batches.__getitem__, range(len(batches))):
             x = images.reshape(2, 4) / 50
             kernel -= x.T @ (softmax(x @ kernel, axis=-1) - targets) / 2
-    np.testing.assert_allclose(to_numpy(model.trainable_weights[0]), kernel, atol=1e-5)
+    np.testing.assert_allclose(kernel_of(engine), kernel, atol=1e-5)
+
+
+def test_averaged_weights_are_in_the_model_at_the_end():
+    def trained(make):
+        optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.9)
+        engine = softmax_regression(make, split_of(50), optimizer)
+        engine.run(0, 2, [])
+        return kernel_of(engine)
+
+    np.testing.assert_allclose(trained(make_engine), trained(FitEngine), atol=1e-5)
 
 
 def test_an_engine_begins_where_it_is_told_and_stops_when_a_callback_asks():

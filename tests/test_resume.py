@@ -21,7 +21,7 @@ from small_vit.training import run_experiment, split_training_images
 TIMES = ("seconds",)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def config():
     """Dropout, stochastic depth and augmentation on: their random states must be resumed too."""
     return digits().replace(
@@ -40,6 +40,13 @@ def config():
     )
 
 
+@pytest.fixture(scope="module")
+def finished(config, tmp_path_factory):
+    """A finished run: its config, folder and result."""
+    short, directory = config.replace(train={"epochs": 2}), tmp_path_factory.mktemp("runs") / "run"
+    return short, directory, run_experiment(short, directory)
+
+
 def weights(directory):
     model = keras.saving.load_model(directory / "model.keras", compile=False)
     return [np.array(keras.ops.convert_to_numpy(weight)) for weight in model.weights]
@@ -48,6 +55,12 @@ def weights(directory):
 def metrics(directory):
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     return [{key: row[key] for key in row if key not in TIMES} for row in rows]
+
+
+def assert_same_run(directory, expected):
+    assert metrics(directory) == metrics(expected)
+    for weight, other in zip(weights(directory), weights(expected), strict=True):
+        np.testing.assert_array_equal(weight, other)
 
 
 def run_in_a_process(config, directory, resume):
@@ -87,75 +100,68 @@ def test_a_killed_run_resumes_bitwise(config, tmp_path):
     assert not (killed / "result.json").exists()
 
     assert run_in_a_process(config, killed, resume=True).wait(timeout=180) == 0
-    assert metrics(killed) == metrics(whole)
-    for resumed, uninterrupted in zip(weights(killed), weights(whole), strict=True):
-        np.testing.assert_array_equal(resumed, uninterrupted)
+    assert_same_run(killed, whole)
 
 
-PAPERS_AUGMENTATION = {"crop_padding": 1, "auto_augment": True, "erasing": 0.25, "mix": 0.5}
+def interrupt(config, directory, epoch, monkeypatch):
+    """Run into a Ctrl-C at the end of `epoch`, counted from 0, before its checkpoint."""
 
-
-@pytest.mark.parametrize(
-    ("epoch", "changes"),
-    [
-        pytest.param(0, {}, id="before the first checkpoint"),
-        pytest.param(1, {"train": {"precision": "float16"}}, id="float16"),
-        pytest.param(1, {"augment": PAPERS_AUGMENTATION}, id="augmentation"),
-    ],
-)
-def test_an_interrupted_run_resumes_bitwise(epoch, changes, config, tmp_path, monkeypatch):
     class Interrupted(training.Validation):
         def on_epoch_end(self, number, logs=None):
             if number == epoch:
                 raise KeyboardInterrupt
             super().on_epoch_end(number, logs)
 
-    short = config.replace(train={"epochs": 2}).replace(**changes)
-    run_experiment(short, tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(training, "Validation", Interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run_experiment(short, tmp_path / "run")
+            run_experiment(config, directory)
 
+
+def test_a_run_interrupted_before_its_first_checkpoint_starts_over(finished, tmp_path, monkeypatch):
+    short, whole, _ = finished
+    interrupt(short, tmp_path / "run", 0, monkeypatch)
     run_experiment(short, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
 
-    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
-    for resumed, whole in zip(weights(tmp_path / "run"), weights(tmp_path / "whole"), strict=True):
-        np.testing.assert_array_equal(resumed, whole)
+
+def test_float16_and_the_papers_augmentation_resume_bitwise(config, tmp_path, monkeypatch):
+    """The loss scale and the draws of whole batches are states, too."""
+    special = config.replace(
+        augment={"crop_padding": 1, "auto_augment": True, "erasing": 0.25, "mix": 0.5},
+        train={"epochs": 2, "precision": "float16"},
+    )
+    run_experiment(special, tmp_path / "whole")
+    interrupt(special, tmp_path / "run", 1, monkeypatch)
+    run_experiment(special, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("moment", ["runs.RunDirectory.write_history", "training.write_report"])
 def test_a_run_that_died_after_its_last_epoch_needs_no_more_of_them(
     moment, config, tmp_path, monkeypatch
 ):
+    """The resumed run keeps the command it was begun with, and notes the one that went on."""
+
     def die(*arguments):
         raise KeyboardInterrupt
 
-    short = config.replace(train={"epochs": 1})
+    short, run = config.replace(train={"epochs": 1}), tmp_path / "run"
+    monkeypatch.setattr("sys.argv", ["run_cifar100.py", "--begun"])
     with monkeypatch.context() as patch:
         patch.setattr(f"small_vit.{moment}", die)
         with pytest.raises(KeyboardInterrupt):
-            run_experiment(short, tmp_path / "run")
-    assert run_experiment(short, tmp_path / "run", resume=True).epochs == 1
-    assert len(metrics(tmp_path / "run")) == 1
-
-
-def test_a_resumed_run_keeps_the_command_it_was_begun_with(config, tmp_path, monkeypatch):
-    short = config.replace(train={"epochs": 1})
-    monkeypatch.setattr("sys.argv", ["run_cifar100.py", "--begun"])
-    with monkeypatch.context() as patch:
-        patch.setattr("small_vit.training.write_report", lambda *arguments: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            run_experiment(short, tmp_path / "run")
+            run_experiment(short, run)
     monkeypatch.setattr("sys.argv", ["run_cifar100.py", "--resume"])
-    assert run_experiment(short, tmp_path / "run", resume=True).command.endswith("--begun")
-    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    result = run_experiment(short, run, resume=True)
+    assert result.epochs == len(metrics(run)) == 1
+    assert result.command.endswith("--begun")
+    environment = json.loads((run / "environment.json").read_text())
     assert environment["resumed"][0]["command"].endswith("--resume")
 
 
-def test_the_same_config_gives_the_same_numbers_in_one_process(config, tmp_path):
-    short = config.replace(train={"epochs": 2})
-    first = run_experiment(short, tmp_path / "first")
+def test_the_same_config_gives_the_same_numbers_in_one_process(finished, tmp_path):
+    short, _, first = finished
     second = run_experiment(short, tmp_path / "second")
     assert first.test_loss == second.test_loss
     other = run_experiment(short.replace(train={"seed": 1}), tmp_path / "other")
@@ -171,28 +177,24 @@ def test_train_examples_are_as_many_as_asked_for_and_balanced(split):
     assert len(validation) == 144
 
 
-def test_a_changed_config_is_refused_by_name(config, tmp_path):
-    short = config.replace(train={"epochs": 1})
-    run_experiment(short, tmp_path / "run")
+def test_a_changed_config_is_refused_by_name(finished):
+    short, run, _ = finished
     changed = short.replace(train={"learning_rate": 0.5}, model={"num_heads": 1})
     with pytest.raises(InputError, match=r"model\.num_heads: 2 -> 1.*train\.learning_rate"):
-        run_experiment(changed, tmp_path / "run", resume=True)
+        run_experiment(changed, run, resume=True)
 
 
-def test_a_finished_run_is_not_trained_again(config, tmp_path):
-    short = config.replace(train={"epochs": 1})
-    first = run_experiment(short, tmp_path / "run")
-    before = (tmp_path / "run" / "model.keras").stat().st_mtime_ns
-    assert run_experiment(short, tmp_path / "run", resume=True) == first
-    assert (tmp_path / "run" / "model.keras").stat().st_mtime_ns == before
+def test_a_finished_run_is_not_trained_again(finished):
+    short, run, first = finished
+    before = (run / "model.keras").stat().st_mtime_ns
+    assert run_experiment(short, run, resume=True) == first
+    assert (run / "model.keras").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="already holds a run"):
-        run_experiment(short, tmp_path / "run")
+        run_experiment(short, run)
 
 
-def test_the_run_directory_describes_itself(config, tmp_path):
-    short = config.replace(train={"epochs": 2})
-    result = run_experiment(short, tmp_path / "run")
-    run = tmp_path / "run"
+def test_the_run_directory_describes_itself(finished):
+    short, run, result = finished
     stored = ExperimentConfig.from_dict(json.loads((run / "config.json").read_text()))
     assert stored == short
     environment = json.loads((run / "environment.json").read_text())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from .workload import Arm, head_name, with_common_head
+from .workload import head_name, with_common_head
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
@@ -58,9 +58,11 @@ class Contender:
         library = self.name.removesuffix("-compiled")
         return library if library in _ARMS else None
 
-    def has(self, arm: Arm):
-        """Return whether the contender can be built with or without the paper's parts."""
-        return arm in _ARMS.get(self.library, (arm,))
+    def has(self, workload):
+        """Return whether the contender has the workload's arm and augmentation."""
+        ours = self.name.startswith("ours")
+        has_arm = workload.arm in _ARMS.get(self.library, (workload.arm,))
+        return has_arm and (ours or workload.augmentation != "paper")
 
     def model(self, workload):
         """Return the `ModelConfig` whose arithmetic the contender does."""

@@ -26,7 +26,7 @@ def prepare(workload):
     images, labels = workload.data()
     with strategy.scope, precision(workload.precision):
         keras.utils.set_random_seed(0)
-        augment = config.augment if workload.augmentation else None
+        augment = config.augment if workload.augmentation == "example" else None
         model = build(config.model, augment)
         model.get_layer("augmentation").layers[0].adapt(images)
         model.compile(

@@ -55,8 +55,7 @@ def _table(key, rows):
     measured = [row for row in rows if row["status"] == "measured"]
     measured.sort(key=lambda row: -row["images_per_second"])
     lines = [
-        f"**{model}, {arm}, batches of {batch_size}, {precision}, "
-        f"{'with' if augmentation else 'without'} augmentation**",
+        f"**{model}, {arm}, batches of {batch_size}, {precision}, augmentation: {augmentation}**",
         "",
     ]
     for device in sorted({row["device"] for row in measured}):

@@ -5,7 +5,13 @@ import numpy as np
 
 # The names that `run_experiment` itself uses, so that what is timed is what it runs.
 from small_vit.datasets.dataset import Dataset, Split
-from small_vit.training import build_model, compile_model, make_engine, precision
+from small_vit.training import (
+    build_model,
+    compile_model,
+    make_engine,
+    precision,
+    with_augmentation,
+)
 
 from .parts import PARTS
 from .prepared import Prepared, keras_device
@@ -36,9 +42,10 @@ def prepare(workload, common_head=False, without=None):
 
     with strategy.scope, precision(workload.precision):
         keras.utils.set_random_seed(0)
-        model = build_model(config, dataset)
+        classifier = build_model(config, dataset)
         if part:
-            part.before_compile(model)
+            part.before_compile(classifier)
+        model = with_augmentation(classifier, config.augment)
         engine = make_engine(
             model, split, NUM_CLASSES, config.train.batch_size, config.train.seed, strategy.devices
         )

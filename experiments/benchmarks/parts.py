@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import keras
 
-from small_vit.config import AugmentConfig
 from small_vit.layers import MultiHeadAttentionLSA
+
+from .workload import AUGMENTATIONS
 
 
 def _unchanged(value):
@@ -39,8 +40,18 @@ class Part:
     after_compile: Callable = _nothing
 
 
+def _replace(owner, name, function):
+    """Put `function` in place of a method, which must be there: Keras may have renamed it."""
+    getattr(owner, name)
+    setattr(owner, name, function)
+
+
 def _model(**changes):
     return lambda config: config.replace(model=changes)
+
+
+def _augment(**changes):
+    return lambda config: config.replace(augment=changes)
 
 
 def _attention_without_scores(model):
@@ -48,11 +59,11 @@ def _attention_without_scores(model):
     def attend(self, query, key, value, *others, **named_others):
         return self._scale(query) + key + value, None
 
-    MultiHeadAttentionLSA._compute_attention = attend
+    _replace(MultiHeadAttentionLSA, "_compute_attention", attend)
 
 
 def _softmax_away(model):
-    MultiHeadAttentionLSA._masked_softmax = lambda self, scores, mask=None: scores
+    _replace(MultiHeadAttentionLSA, "_masked_softmax", lambda self, scores, mask=None: scores)
 
 
 def _norm_without_statistics(model):
@@ -60,7 +71,7 @@ def _norm_without_statistics(model):
         gamma, beta = (keras.ops.cast(w, inputs.dtype) for w in (self.gamma, self.beta))
         return inputs * gamma + beta
 
-    keras.layers.LayerNormalization.call = scale
+    _replace(keras.layers.LayerNormalization, "call", scale)
 
 
 def _train_the_last_layer_only(model):
@@ -101,9 +112,12 @@ PARTS = {
     "tokenization": Part("shifted copies and patch norm", _model(shifts="none", patch_norm=False)),
     "head": Part("the head: mean pooling and one linear layer instead", _model(**_MEAN_HEAD)),
     "augmentation": Part(
-        "flip, rotation and zoom",
-        lambda config: config.replace(augment=AugmentConfig(flip=False, rotation=0.0, zoom=0.0)),
+        "all augmentation", lambda config: config.replace(augment=AUGMENTATIONS["none"])
     ),
+    "auto-augment": Part("AutoAugment", _augment(auto_augment=False)),
+    "crop": Part("the random crop", _augment(crop_padding=0)),
+    "erasing": Part("random erasing", _augment(erasing=0.0)),
+    "mix": Part("CutMix and MixUp", _augment(mix=0.0)),
     "adam": Part("AdamW: plain gradient descent instead", after_compile=_plain_gradient_descent),
     "backward": Part(
         "backward pass and update of all layers but the last",
@@ -114,7 +128,7 @@ PARTS = {
         lambda config: config.replace(
             model={**_NO_DROPOUT, **_MEAN_HEAD, "num_layers": 0, "shifts": "none"}
             | {"patch_norm": False},
-            augment=AugmentConfig(flip=False, rotation=0.0, zoom=0.0),
+            augment=AUGMENTATIONS["none"],
         ),
     ),
 }

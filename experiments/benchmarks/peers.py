@@ -28,7 +28,8 @@ def prepare(workload, library, compiled):
     config = workload.config
     images, labels = (torch.from_numpy(array) for array in workload.data())
     model = _BUILDERS[library](config.model)
-    network = _Classifier(model, config.model.image_size, config.augment, workload.augmentation)
+    augmented = workload.augmentation == "example"
+    network = _Classifier(model, config.model.image_size, config.augment, augmented)
     network.train().to(device)
     loss_of = torch.compile(network) if compiled else network
     weight_decay = config.train.weight_decay

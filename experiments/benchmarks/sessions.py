@@ -21,7 +21,7 @@ class SpeedSession:
 
     def __init__(self, workload, contenders, pythons, rounds, reference=None):
         self.workload = workload
-        self.contenders = [each for each in contenders if each.has(workload.arm)]
+        self.contenders = [each for each in contenders if each.has(workload)]
         self.pythons = pythons
         self.rounds = rounds
         self.reference = reference

@@ -11,6 +11,7 @@ from small_vit.recipes import paper
 ModelName = Literal["example", "paper", "tiny"]
 Arm = Literal["vanilla", "spt+lsa"]
 Precision = Literal["float32", "bfloat16"]
+Augmentation = Literal["none", "example", "paper"]
 
 IMAGE_SHAPE = (32, 32, 3)
 NUM_CLASSES = 100
@@ -33,6 +34,15 @@ MODELS = {
 }
 
 
+AUGMENTATIONS = {
+    "none": AugmentConfig(flip=False, rotation=0.0, zoom=0.0),
+    # Flip, rotation and zoom.
+    "example": AugmentConfig(),
+    # Crop, AutoAugment, erasing, CutMix and MixUp.
+    "paper": paper().augment,
+}
+
+
 @dataclass(frozen=True)
 class Workload:
     """One thing to train, the same for all contenders.
@@ -42,7 +52,7 @@ class Workload:
         arm: With the paper's two parts or without.
         batch_size: Images a step.
         precision: Type of the arithmetic.
-        augmentation: Whether images are flipped, rotated and zoomed.
+        augmentation: Name in `AUGMENTATIONS`.
         steps: Train steps in one measurement.
     """
 
@@ -50,17 +60,16 @@ class Workload:
     arm: Arm
     batch_size: int
     precision: Precision
-    augmentation: bool
+    augmentation: Augmentation
     steps: int
 
     @property
     def config(self):
         """The model, augmentation and training as an `ExperimentConfig`."""
         model = MODELS[self.model]
-        off = AugmentConfig(flip=False, rotation=0.0, zoom=0.0)
         return ExperimentConfig(
             model=model.vanilla() if self.arm == "vanilla" else model,
-            augment=AugmentConfig() if self.augmentation else off,
+            augment=AUGMENTATIONS[self.augmentation],
             train=TrainConfig(batch_size=self.batch_size, precision=self.precision),
         )
 
@@ -72,8 +81,10 @@ class Workload:
         return images, generator.integers(0, NUM_CLASSES, examples, dtype="int32")
 
     def __str__(self):
-        augmented = "augmented" if self.augmentation else "no augmentation"
-        return f"{self.model} {self.arm}, batch {self.batch_size}, {self.precision}, {augmented}"
+        return (
+            f"{self.model} {self.arm}, batch {self.batch_size}, {self.precision}, "
+            f"augmentation: {self.augmentation}"
+        )
 
 
 def with_common_head(model):

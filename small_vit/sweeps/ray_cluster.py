@@ -34,9 +34,10 @@ def run_on_ray(address):
         import ray
     except ModuleNotFoundError:
         raise InputError("--ray needs Ray: pip install -e '.[ray]'.") from None
-    # Keras reads its backend when a worker first imports it, glibc its settings when one starts.
-    environment = {"KERAS_BACKEND": keras.backend.backend(), "TF_CPP_MIN_LOG_LEVEL": "2"}
-    environment |= {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "")}
+    # What `run_cifar100.py` sets of a process: a worker reads it when it starts.
+    names = ("TF_CPP_MIN_LOG_LEVEL", "JAX_COMPILATION_CACHE_DIR", "GLIBC_TUNABLES")
+    environment = {name: os.environ[name] for name in names if name in os.environ}
+    environment |= {"KERAS_BACKEND": keras.backend.backend()}
     try:
         _knock(address)
         ray.init(address, runtime_env={"env_vars": environment})

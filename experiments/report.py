@@ -22,7 +22,7 @@ from small_vit.runs import RunDirectory, make_folder, write_text, written_whole
 from small_vit.sweeps import SWEEPS, Run
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.summary import summarise, sweep_table
-from tables import RESULTS, ROOT, not_yet_run, sweep_command
+from tables import RESULTS, ROOT, comparison_command, not_yet_run, sweep_command
 
 TITLE = "Vision Transformers on small datasets: the evidence"
 INTRODUCTION = """Accuracy is on the test set after the last epoch, looked at once (the recipes
@@ -112,7 +112,7 @@ def _comparison(sources, recipe):
     ]
     if not published:
         return ""
-    command = f"python run_cifar100.py --recipe {recipe} --compare --out runs/{recipe}"
+    command = f"{comparison_command(recipe)} --out runs/{recipe}"
     collect = f"python experiments/collect.py runs/{recipe} --to experiments/results/{recipe}.jsonl"
     return _join(f"### {recipe}", "\n".join(published), f"{not_yet_run(command)}, then `{collect}`")
 

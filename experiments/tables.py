@@ -7,9 +7,9 @@ from pathlib import Path
 import tyro
 
 from benchmarks.markdown import read_speed_rows, speed_markdown
-from small_vit.comparison import comparison_table
+from small_vit.comparison import Estimate, by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.recipes import RECIPES
+from small_vit.recipes import PUBLISHED, RECIPES
 from small_vit.rows import read_rows
 from small_vit.runs import write_text
 from small_vit.sweeps import SWEEPS
@@ -24,7 +24,8 @@ class CommandLine:
     """Put the tables made from experiments/results/*.jsonl between the README's markers.
 
     A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
-    where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run.
+    where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
+    of published numbers, ours beside them.
     """
 
     check: bool = False
@@ -62,6 +63,8 @@ def _render_part(part):
 def _table(name):
     if name == "benchmark":
         return speed_markdown(read_speed_rows(RESULTS / "speed" / "benchmark.jsonl"))
+    if name == "published":
+        return _published_table()
     rows = read_rows(RESULTS / f"{name}.jsonl")
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:
@@ -70,6 +73,31 @@ def _table(name):
     if not rows:
         raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
     return comparison_table(rows)
+
+
+def _published_table():
+    recipes = dict.fromkeys((recipe, dataset) for recipe, dataset, _ in PUBLISHED)
+    lines = [
+        "| recipe | arm | published top-1 / top-5 % | ours, last epoch | seeds |",
+        "|---|---|---:|---|---:|",
+    ]
+    for recipe, dataset in recipes:
+        arms = by_arm(read_rows(RESULTS / f"{recipe}.jsonl"))
+        for arm in ("vanilla", "spt+lsa"):
+            runs = arms.get(arm, [])
+            ours = not_yet_run(comparison_command(recipe))
+            if runs:
+                top1 = Estimate.of([run.test_accuracy for run in runs])
+                top5 = Estimate.of([run.test_top5_accuracy for run in runs])
+                ours = f"{top1.percent()} / {top5.percent()}"
+            published = PUBLISHED[recipe, dataset, arm].percent()
+            lines.append(f"| `{recipe}` | {arm} | {published} | {ours} | {len(runs)} |")
+    return "\n".join(lines)
+
+
+def comparison_command(recipe):
+    """Return the command that trains both arms of a recipe."""
+    return f"python run_cifar100.py --recipe {recipe} --compare"
 
 
 def sweep_command(sweep, recipe):

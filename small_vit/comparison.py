@@ -1,5 +1,6 @@
 """Vanilla ViT against SPT+LSA ViT: the same seeds in both arms, and how sure the difference is."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,16 +139,41 @@ def comparison_table(results):
 
     Returns:
         Text.
+
+    Raises:
+        InputError: if they are of different experiments, or a seed is there twice.
     """
+    _check_one_experiment(results)
     arms = by_arm(results)
-    header = (
-        "| arm | parameters | top-1 % | top-5 % | published top-1 / top-5 % | seeds | s / epoch |\n"
-        "|---|---:|---:|---:|---:|---:|---:|"
-    )
-    lines = [header, *(_row(arm, runs) for arm, runs in arms.items())]
+    figures = {"top-1 %": "test_accuracy", "top-5 %": "test_top5_accuracy"}
+    if any(run.best_on_test_accuracy is not None for run in results):
+        figures["best on test %"] = "best_on_test_accuracy"
+    columns = ["arm", "parameters", *figures, "published top-1 / top-5 %", "seeds", "s / epoch"]
+    lines = [
+        _line(columns),
+        "|---" + "|---:" * (len(columns) - 1) + "|",
+        *(_line(_row(arm, runs, figures.values())) for arm, runs in arms.items()),
+    ]
     if len(arms) == 2:
-        lines.append(_difference_row(*arms.items()))
+        lines.append(_line(_difference_row(*arms.items(), figures.values())))
     return "\n".join([*lines, "", *_captions(results)])
+
+
+def _check_one_experiment(results):
+    told = {(run.recipe, run.dataset, run.epochs, *run.changes) for run in results}
+    if len(told) > 1:
+        raise InputError(
+            "One table is of one experiment. These runs are of several (recipe, dataset, epochs, "
+            f"changes): {'; '.join(sorted(map(str, told)))}. Keep their rows in files of their own."
+        )
+    runs = Counter((run.arm, run.seed) for run in results)
+    twice = [f"{arm} seed {seed}" for (arm, seed), count in runs.items() if count > 1]
+    if twice:
+        raise InputError(f"A run counts once, but these are there again: {', '.join(twice)}.")
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
 
 
 def by_arm(results):
@@ -159,24 +185,30 @@ def by_arm(results):
 
 
 def _captions(results):
-    """What was run and where: a line each, also where the runs differ in it."""
-    what = {
+    run = results[0]
+    what = (
         f"{run.recipe} on {run.dataset}"
         + (f", changed ({'; '.join(run.changes)})" if run.changes else "")
         + f": test set, last epoch of {run.epochs}, mean ± 95 % interval over seeds (paired by "
         "seed in the difference)."
-        for run in results
-    }
-    return [*sorted(what), *where_run(results)]
+    )
+    captions = [what, *where_run(results)]
+    if run.best_on_test_accuracy is not None:
+        captions.append(
+            "Best on test is the best epoch's, chosen by the test set itself; so are the paper's "
+            "published figures."
+        )
+    return captions
 
 
 def where_run(results):
-    """Return on what `results` were made, a list with a line for each machine and software."""
+    """Return on what `results` were made: lines, one for each machine and one for the code."""
     where = {
         f"{run.device}, {run.backend}, Keras {run.versions['keras']}, {run.precision}."
         for run in results
     }
-    return sorted(where)
+    commits = sorted({run.commit for run in results})
+    return [*sorted(where), f"Code: commit{'s' * (len(commits) > 1)} {', '.join(commits)}."]
 
 
 def pair_by_seed(baseline, results):
@@ -185,29 +217,37 @@ def pair_by_seed(baseline, results):
     return [(by_seed[run.seed], run) for run in results if run.seed in by_seed]
 
 
-def _row(arm, runs):
+def _row(arm, runs, figures):
     published = None
     if not any(run.changes for run in runs):
         published = PUBLISHED.get((runs[0].recipe, runs[0].dataset, arm))
     beside = "–" if published is None else published.percent()
-    return (
-        f"| {arm} | {runs[0].trainable_parameters:,} "
-        f"| {Estimate.of([run.test_accuracy for run in runs]).percent()} "
-        f"| {Estimate.of([run.test_top5_accuracy for run in runs]).percent()} "
-        f"| {beside} | {len(runs)} "
-        f"| {np.median([run.seconds_per_epoch for run in runs]):.1f} |"
-    )
+    return [
+        arm,
+        f"{runs[0].trainable_parameters:,}",
+        *(Estimate.of([getattr(run, name) for run in runs]).percent() for name in figures),
+        beside,
+        str(len(runs)),
+        f"{np.median([run.seconds_per_epoch for run in runs]):.1f}",
+    ]
 
 
-def _difference_row(first, second):
+def _difference_row(first, second, figures):
+    name = f"{second[0]} − {first[0]}"
     pairs = pair_by_seed(first[1], second[1])
     if not pairs:
-        return f"| {second[0]} − {first[0]} | | | | | 0 | |"
-    top1 = Estimate.of([new.test_accuracy - old.test_accuracy for old, new in pairs])
-    top5 = Estimate.of([new.test_top5_accuracy - old.test_top5_accuracy for old, new in pairs])
+        return [name, "", *("" for _ in figures), "", "0", ""]
+    differences = [
+        Estimate.of([getattr(new, figure) - getattr(old, figure) for old, new in pairs])
+        for figure in figures
+    ]
     extra = pairs[0][1].trainable_parameters - pairs[0][0].trainable_parameters
     slower = np.median([new.seconds_per_epoch / old.seconds_per_epoch for old, new in pairs])
-    return (
-        f"| {second[0]} − {first[0]} | {extra:+,} | {top1.percent(sign=True)} "
-        f"| {top5.percent(sign=True)} | | {len(pairs)} | × {slower:.2f} |"
-    )
+    return [
+        name,
+        f"{extra:+,}",
+        *(difference.percent(sign=True) for difference in differences),
+        "",
+        str(len(pairs)),
+        f"× {slower:.2f}",
+    ]

@@ -1,17 +1,17 @@
 """The sweep as a user meets it: what it runs, skips, goes on with, reports and refuses."""
 
-import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made_up import made_up_result
 
 from small_vit.callbacks import TrainingDiverged
 from small_vit.recipes import digits
 from small_vit.rows import append_rows, read_rows
-from small_vit.runs import Result, RunDirectory
+from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS, Sweep, cli, runner
 
 pytestmark = pytest.mark.any_backend
@@ -53,11 +53,15 @@ def trained(monkeypatch):
 
     def train(config, directory, resume):
         runs.append((config.model.temperature, config.train.seed, resume))
-        values = {field.name: 0 for field in dataclasses.fields(Result)}
-        values |= {"recipe": config.recipe, "arm": config.model.arm, "seed": config.train.seed}
-        values |= {"train_examples": 128, "epochs": config.train.epochs, "seconds": 60.0}
-        values |= {"device": "a device", "versions": {"keras": "3"}, "test_accuracy": 0.8}
-        return Result(**values)
+        return made_up_result(
+            recipe=config.recipe,
+            arm=config.model.arm,
+            seed=config.train.seed,
+            train_examples=128,
+            epochs=config.train.epochs,
+            seconds=60.0,
+            test_accuracy=0.8,
+        )
 
     monkeypatch.setattr(runner, "run_experiment", train)
     return runs

@@ -1,21 +1,17 @@
-import dataclasses
-
 import numpy as np
 import pytest
+from made_up import made_up_result
 from scipy import stats
 
 from small_vit.comparison import Estimate, compare, comparison_table
 from small_vit.errors import InputError
 from small_vit.recipes import digits
-from small_vit.runs import Result
 
 pytestmark = pytest.mark.any_backend
 
 
 def result(arm, seed, accuracy, **changes):
-    values = {field.name: 0 for field in dataclasses.fields(Result)}
-    values |= {
-        "changes": [],
+    values = {
         "recipe": "keras-example",
         "dataset": "cifar100",
         "arm": arm,
@@ -24,9 +20,8 @@ def result(arm, seed, accuracy, **changes):
         "test_top5_accuracy": 0.9,
         "trainable_parameters": 1000,
         "seconds_per_epoch": 2.0,
-        "versions": {"keras": "3"},
     }
-    return Result(**(values | changes))
+    return made_up_result(**(values | changes))
 
 
 def test_the_interval_is_students():
@@ -49,6 +44,27 @@ def test_the_difference_is_paired_by_seed():
     assert "| spt+lsa − vanilla | +0 | +2.00 ± 0.00 |" in table
     assert "53.10 / 80.53" in table
     assert "56.11 / 82.27" in table
+
+
+def test_best_on_test_has_a_column_where_the_test_set_was_watched():
+    watched = [
+        result(arm, seed, accuracy, recipe="paper", best_on_test_accuracy=accuracy + 0.01)
+        for arm, accuracy in (("vanilla", 0.7), ("spt+lsa", 0.74))
+        for seed in range(2)
+    ]
+    header, _, vanilla, _, difference, *_ = comparison_table(watched).splitlines()
+    place = header.split("|").index(" best on test % ")
+    assert vanilla.split("|")[place] == " 71.00 ± 0.00 "
+    assert difference.split("|")[place] == " +4.00 ± 0.00 "
+    assert "best on test" not in comparison_table([result("vanilla", 0, 0.5)])
+
+
+def test_runs_of_several_experiments_are_no_table():
+    short = result("spt+lsa", 0, 0.5, epochs=2, changes=["train.epochs: 50 -> 2"])
+    with pytest.raises(InputError, match=r"several .*epochs: 50 -> 2"):
+        comparison_table([result("vanilla", 0, 0.5), short])
+    with pytest.raises(InputError, match=r"again: vanilla seed 3"):
+        comparison_table([result("vanilla", 3, 0.5), result("vanilla", 3, 0.6)])
 
 
 def test_published_numbers_stand_beside_the_unchanged_recipe_only():

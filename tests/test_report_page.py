@@ -5,13 +5,14 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from made_up import made_up_result
 from matplotlib.figure import Figure
 
 import report
 from small_vit.plots import save
 from small_vit.recipes import cpu, keras_example
 from small_vit.rows import append_rows, as_row
-from small_vit.runs import Result, RunDirectory, write_json
+from small_vit.runs import RunDirectory, write_json
 from small_vit.sweeps import SWEEPS
 
 SPEED = {
@@ -36,11 +37,18 @@ MISSING = {"status": "absent", "reason": "no timm\nhere", "contender": "timm", "
 
 
 def result(config, accuracy, seed):
-    values = {field.name: 0 for field in dataclasses.fields(Result)}
-    values |= {"recipe": config.recipe, "dataset": config.data.dataset, "arm": config.model.arm}
-    values |= {"seed": seed, "test_accuracy": accuracy, "test_top5_accuracy": 0.8, "changes": []}
-    values |= {"versions": {"keras": "3"}, "command": f"train <b> --seed {seed}", "device": "GPU"}
-    return Result(**(values | {"seconds_per_epoch": 1.0, "config_hash": ""}))
+    return made_up_result(
+        recipe=config.recipe,
+        dataset=config.data.dataset,
+        arm=config.model.arm,
+        seed=seed,
+        test_accuracy=accuracy,
+        test_top5_accuracy=0.8,
+        seconds_per_epoch=1.0,
+        command=f"train <b> --seed {seed}",
+        device="GPU",
+        backend="jax",
+    )
 
 
 def leave_run(path, config, ended):
@@ -102,7 +110,7 @@ def test_a_comparison_shows_both_arms_their_difference_and_the_published(folder)
     text = (folder / "report.md").read_text()
     assert "| vanilla | 0 | 50.50 ± 6.35 | 80.00 ± 0.00 | 53.10 / 80.53 | 2 | 1.0 |" in text
     assert "| spt+lsa − vanilla | +0 | +4.00 ± 0.00 |" in text
-    assert "GPU, 0, Keras 3" in text
+    assert "GPU, jax, Keras 3" in text
     assert text.count("train <b> --seed 1\n") == 1
 
 

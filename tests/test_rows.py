@@ -1,22 +1,20 @@
 """Rows: whose they are, and that each is there once."""
 
-import dataclasses
 import json
 
 import pytest
+from made_up import made_up_result
 
 from small_vit import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.recipes import cpu, digits, keras_example, keras_example_cosine
 from small_vit.rows import append_rows, config_hash, read_rows
-from small_vit.runs import Result
 
 pytestmark = pytest.mark.any_backend
 
 
 def result(seed, **changes):
-    values = {field.name: 0 for field in dataclasses.fields(Result)}
-    return Result(**(values | {"seed": seed, "changes": [], "config_hash": ""} | changes))
+    return made_up_result(seed=seed, **changes)
 
 
 def test_the_hash_tells_experiments_apart_and_nothing_else():

@@ -1,8 +1,7 @@
 """The sweeps as data: their arms, the runs they come to, and what their rows show."""
 
-import dataclasses
-
 import pytest
+from made_up import made_up_result
 from matplotlib.figure import Figure
 
 from small_vit.comparison import Estimate
@@ -10,7 +9,6 @@ from small_vit.errors import InputError
 from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example
 from small_vit.rows import config_hash
-from small_vit.runs import Result
 from small_vit.sweeps import SWEEPS, Sweep, plan_runs
 from small_vit.sweeps.named import TRAINING_IMAGES, training_images
 from small_vit.sweeps.pictures import plot_sweep
@@ -35,10 +33,8 @@ ARMS = {
 
 def row(config, accuracy, seed=0, **changes):
     config = config.replace(train={"seed": seed})
-    values = {field.name: 0 for field in dataclasses.fields(Result)}
-    values |= {"recipe": config.recipe, "seed": seed, "test_accuracy": accuracy}
-    values |= {"device": "a device", "versions": {"keras": "3"}, "config_hash": config_hash(config)}
-    return Result(**(values | changes))
+    values = {"recipe": config.recipe, "seed": seed, "test_accuracy": accuracy}
+    return made_up_result(**values, config_hash=config_hash(config), **changes)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

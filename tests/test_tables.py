@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import pytest
+from made_up import made_up_result
 
 import collect
 import tables
 from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.rows import append_rows, as_row, config_hash
-from small_vit.runs import Result, write_json
+from small_vit.runs import write_json
 from small_vit.sweeps import SWEEPS
 
 pytestmark = pytest.mark.any_backend
@@ -21,9 +22,7 @@ RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
 
 
 def result(seed):
-    values = {field.name: 0 for field in dataclasses.fields(Result)}
-    values |= {"arm": "vanilla", "seed": seed, "versions": {"keras": "3"}, "changes": []}
-    return Result(**values)
+    return made_up_result(arm="vanilla", seed=seed)
 
 
 def test_the_readme_shows_what_the_rows_give():
@@ -52,6 +51,23 @@ def test_each_row_is_one_run_of_clean_code(path):
 def test_a_table_without_rows_is_refused():
     with pytest.raises(InputError, match=r"no rows in .*absent\.jsonl"):
         tables.render("<!-- table: absent -->\n<!-- end -->")
+
+
+def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    rows = [
+        made_up_result(arm="vanilla", seed=seed, test_accuracy=0.5, test_top5_accuracy=0.75)
+        for seed in range(2)
+    ]
+    append_rows(tmp_path / "keras-example.jsonl", rows)
+    table = tables.render("<!-- table: published -->\n<!-- end -->")
+    assert (
+        "| `keras-example` | vanilla | 53.10 / 80.53 | 50.00 ± 0.00 / 75.00 ± 0.00 | 2 |" in table
+    )
+    assert (
+        "| `paper` | spt+lsa | 76.92 / – "
+        "| Not yet run: `python run_cifar100.py --recipe paper --compare` | 0 |" in table
+    )
 
 
 def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):

@@ -164,8 +164,9 @@ def _print_sweeps():
 
 def _print_plan(plan, left, results):
     paths = {*Path(results).glob("*.jsonl"), plan.rows_path}
-    rows = [row for path in sorted(paths) for row in read_rows(path)]
-    measured = [row for row in rows if row.recipe == plan.base.recipe]
+    # A run may have a row in the file of each sweep that it is part of.
+    rows = {row.config_hash: row for path in sorted(paths) for row in read_rows(path)}
+    measured = [row for row in rows.values() if row.recipe == plan.base.recipe]
     pace = seconds_per_image(measured)
     width = max(len(run.name) for run in plan.runs)
     for run in plan.runs:

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -25,16 +26,31 @@ def keep_freed_memory():
 
 
 def prepare_backend(arguments):
-    """Set what must be set before Keras is imported: KERAS_BACKEND from --backend, and caches."""
+    """Set what must be set before Keras is imported: KERAS_BACKEND and caches.
+
+    The backend is that of --backend, else the one that the run of --resume was begun on.
+    """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--backend")
-    backend = parser.parse_known_args(arguments)[0].backend
+    parser.add_argument("--resume", type=Path)
+    told = parser.parse_known_args(arguments)[0]
+    backend = told.backend or (told.resume and backend_of(told.resume))
     if backend in BACKENDS:  # another one is the real parser's to refuse
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # JAX compiles a train step once a machine, not once a run.
     cache = Path.home() / ".cache" / "small_vit" / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+
+
+def backend_of(directory):
+    """Return the backend of the run or comparison in `directory`; None if it does not tell."""
+    for path in (directory / "environment.json", *directory.glob("*/environment.json")):
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))["backend"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # what is wrong with it is for the run's own reader to say
+    return None
 
 
 def start(module, **options):

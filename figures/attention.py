@@ -2,6 +2,8 @@
 (attention.png), and the temperatures it has learned, if it learns any, at the end
 (temperatures.png) and after each epoch (temperature_history.png).
 
+Another image than the run's own has a picture of its own, attention-NAME.png.
+
 Typical use:
   python figures/attention.py runs/NAME
   python figures/attention.py runs/NAME --image cat.jpg --out pictures
@@ -41,7 +43,8 @@ def main(
     height, width, channels = model.input_shape[1:]
     pixels = read_image(image, (height, width), channels) if image else first_test_image(config)
     folder = out or run
-    print(save(plot_attention(model, pixels, class_names), folder / "attention.png"))
+    name = f"attention-{image.stem}.png" if image else "attention.png"
+    print(save(plot_attention(model, pixels, class_names), folder / name))
     if config.model.temperature != "none":
         print(save(plot_temperatures(model), folder / "temperatures.png"))
         history = plot_temperature_history(RunDirectory(run).history())

@@ -84,7 +84,7 @@ def main(arguments=None):
                 _run_one(options, config, directory)
         except KeyboardInterrupt:
             begun = RunDirectory(directory).begun() or read_plan(directory) is not None
-            advice = _resume_command(options, directory) if begun else "the same command"
+            advice = f"python run_cifar100.py --resume {directory}" if begun else "the same command"
             print(f"\nInterrupted. Go on with: {advice}")
             return 130
         except TrainingDiverged as error:
@@ -165,8 +165,3 @@ def _run_one(options, config, directory):
 def _print_table(results, directory):
     if hosts.is_first():
         print(f"\n{comparison_table(results)}\n\nWritten to {directory}")
-
-
-def _resume_command(options, directory):
-    backend = f" --backend {options.backend}" if options.backend else ""
-    return f"python run_cifar100.py --resume {directory}{backend}"

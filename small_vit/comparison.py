@@ -102,12 +102,18 @@ def read_plan(directory):
 
     Returns:
         `(ExperimentConfig, seeds)`, or None if no comparison was begun there.
+
+    Raises:
+        InputError: if the plan is damaged.
     """
     path = Path(directory) / "comparison.json"
     if not path.exists():
         return None
     plan = read_json(path)
-    return ExperimentConfig.from_dict(plan["config"]), plan["seeds"]
+    try:
+        return ExperimentConfig.from_dict(plan["config"]), plan["seeds"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as a comparison's plan: {error!r}.") from error
 
 
 def _begin(directory, config, seeds, resume):

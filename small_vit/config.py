@@ -6,6 +6,8 @@ example's (`vit_small_ds`), so `ModelConfig()` is its SPT+LSA model.
 """
 
 import dataclasses
+import math
+import operator
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -22,11 +24,16 @@ def as_pair(size: Size) -> tuple[int, int]:
         InputError: if `size` is not a positive int or a pair of them.
     """
     pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2 or not all(isinstance(side, int) and side > 0 for side in pair):
+    try:
+        # NumPy's integers are welcome, True is no size.
+        height, width = (operator.index(side) if side is not True else 0 for side in pair)
+    except (TypeError, ValueError):
+        height = width = 0
+    if height < 1 or width < 1:
         raise InputError(
             f"A size is a positive int or a (height, width) of two. Received: {size!r}."
         )
-    return pair
+    return height, width
 
 
 class _Checked:
@@ -35,8 +42,14 @@ class _Checked:
     def __post_init__(self):
         for name, hint in get_type_hints(type(self)).items():
             choices = get_args(hint) if get_origin(hint) is Literal else None
-            if choices and getattr(self, name) not in choices:
-                raise InputError(f"{name} is one of {choices}. Received: {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if choices and value not in choices:
+                raise InputError(f"{name} is one of {choices}. Received: {value!r}.")
+            if hint is int:
+                whole = isinstance(value, int) and not isinstance(value, bool)
+                self._require(whole, name, "a whole number")
+            if hint is float:
+                self._require(math.isfinite(value), name, "a finite number")
 
     def _require(self, holds: bool, name: str, rule: str) -> None:
         if not holds:
@@ -136,7 +149,8 @@ class ModelConfig(_Checked):
     @property
     def arm(self) -> str:
         """The parts of the paper that are on: "vanilla", "spt", "lsa", "spt+lsa", …"""
-        spt = ["spt"] if self.shifts != "none" else []
+        spt = ["spt"] * (self.shifts != "none")
+        spt = spt or ["norm"] * self.patch_norm
         lsa = ["temperature"] * (self.temperature != "none") + ["mask"] * self.diagonal_mask
         parts = spt + (["lsa"] if len(lsa) == 2 else lsa)
         return "+".join(parts) or "vanilla"

@@ -5,8 +5,8 @@ take the same arguments, fire the same Keras callbacks and draw the same order o
 """
 
 import keras
-import numpy as np
 
+from small_vit.batches import ShuffledBatches
 from small_vit.tf_data import without_autotuning
 
 
@@ -51,43 +51,6 @@ class FitEngine:
             shuffle=False,
             verbose=0,
         )
-
-
-class ShuffledBatches(keras.utils.PyDataset):
-    """Batches in an order that depends on the seed and the epoch alone, so that it can be resumed.
-
-    The last batch of an epoch is smaller; with several devices it is cut to a multiple of their
-    number, since JAX gives each the same share.
-
-    Args:
-        split: Images and labels.
-        num_classes: Width of the one-hot targets.
-        batch_size: Images a batch.
-        seed: See above.
-        devices: Number of devices that share a batch.
-    """
-
-    def __init__(self, split, num_classes, batch_size, seed, devices=1):
-        super().__init__()
-        self.split = split
-        self.num_classes = num_classes
-        self.batch_size = batch_size
-        self.seed = seed
-        self.examples = len(split) // devices * devices
-        self.start_epoch(0)
-
-    def start_epoch(self, epoch):
-        """Draw the order of epoch number `epoch`."""
-        generator = np.random.default_rng([self.seed, epoch])
-        self.order = generator.permutation(len(self.split))[: self.examples]
-
-    def __len__(self):
-        return -(-self.examples // self.batch_size)
-
-    def __getitem__(self, index):
-        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        targets = keras.utils.to_categorical(self.split.labels[rows], self.num_classes)
-        return self.split.images[rows], targets.astype("float32")
 
 
 def _tensorflow_dataset(batches):

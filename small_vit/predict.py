@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ def load_model(path):
         )
     try:
         model = keras.saving.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
         raise InputError(f"{file} is no saved model that Keras can load: {error}") from error
     names = file.with_name("classes.json")
     if names.exists():

@@ -28,9 +28,10 @@ def write_report(directory, config, result, model, logits, dataset):
     label, guess = int(dataset.test.labels[0]), int(logits[0].argmax())
     m = config.model
     scaled = scale_image(image, as_pair(m.image_size))
+    cut = (m.patch_size, m.shifts, m.shift_ratio, m.stride)
     pictures = {
         "curves.png": plot_curves({result.arm: [directory.history()]}),
-        "patches.png": plot_shifted_views(scaled, m.patch_size, m.shifts, m.shift_ratio, m.stride),
+        "shifted_views.png": plot_shifted_views(scaled, *cut),
         "attention.png": plot_attention(model, image, dataset.class_names),
     }
     if m.temperature != "none":
@@ -69,7 +70,7 @@ The training loss includes label smoothing, if any, and dropout and augmentation
 
 ## What a patch sees
 
-![The first test image and the shifted copies its patches are cut from](patches.png)
+![The first test image and the shifted copies its patches are cut from](shifted_views.png)
 
 ## Where it looks
 

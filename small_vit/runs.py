@@ -191,11 +191,11 @@ class RunDirectory:
                 f"{self.path} holds no run: its config.json cannot be read ({error})."
             ) from error
 
-    def go_on(self, config, environment):
-        """Note in environment.json that the run goes on; return what it was begun with.
+    def refuse_another(self, config, environment):
+        """Check that the run here is of this config, backend and data.
 
         Raises:
-            InputError: if it would go on as another experiment, naming the fields that differ.
+            InputError: if it is not, naming the fields that differ.
         """
         changed = self.config().differences(config)
         begun = read_json(self / "environment.json")
@@ -209,6 +209,10 @@ class RunDirectory:
                 f"{self.path} cannot go on as another experiment. Changed: {'; '.join(changed)}. "
                 "Leave these as they were, or start a new run."
             )
+
+    def go_on(self, environment):
+        """Note in environment.json that the run goes on; return what it was begun with."""
+        begun = read_json(self / "environment.json")
         resumed = {name: environment[name] for name in ("command", "commit", "device", "versions")}
         begun["resumed"] = [*begun.get("resumed", []), resumed]
         if hosts.is_first():

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jax.experimental import multihost_utils
 
-from small_vit.engine import ShuffledBatches
+from small_vit.batches import ShuffledBatches
 
 # Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
 # its memory anew.

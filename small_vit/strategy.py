@@ -95,7 +95,8 @@ def _tensorflow_scope(kind, devices, found):
     import tensorflow as tf
 
     if kind == "tpu":
-        resolver = tf.distribute.cluster_resolver.TPUClusterResolver()
+        # TPUs that are this machine's own devices; others would need an address.
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver).scope()

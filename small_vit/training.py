@@ -59,7 +59,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     if config.train.batch_size % strategy.devices:
         raise InputError(
             f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
-            f"Received: {config.train.batch_size}."
+            f"Received: {config.train.batch_size}. Change it, or take one device by --strategy."
         )
     if config.train.deterministic:
         _make_deterministic()
@@ -73,9 +73,10 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     # ------------------------------------------------------- run directory
     environment = describe_environment(strategy.description, datasets.fingerprint(dataset))
     if resume:
-        if directory.result() is not None and not directory.config().differences(config):
+        directory.refuse_another(config, environment)
+        if directory.result() is not None:
             return directory.result()
-        environment = directory.go_on(config, environment)
+        environment = directory.go_on(environment)
     elif hosts.is_first():
         directory.create(config, environment, dataset.class_names)
 
@@ -114,9 +115,10 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             with progress:
                 engine.run(len(history), config.train.epochs, callbacks)
         except TrainingDiverged as error:
+            state = f"the state after epoch {len(history)}" if history else "no state yet"
             raise TrainingDiverged(
-                f"{error} {directory.path} keeps the state after epoch {len(history)}. Start a new "
-                "run with a lower learning rate, or in bfloat16 or float32 if this was float16."
+                f"{error} {directory.path} keeps {state}. Start a new run with a lower learning "
+                "rate, or in bfloat16 or float32 if this was float16."
             ) from error
 
         # -------------------------- test: looked at once, after everything

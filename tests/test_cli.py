@@ -5,12 +5,14 @@ import os
 import platform
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import run_cifar100
 from small_vit import cli, predict
 from small_vit.errors import InputError
 from small_vit.images import read_image
@@ -151,6 +153,14 @@ def test_the_backend_flag_reaches_keras():
     assert run("-c", code).stdout.strip() == "jax"
 
 
+@pytest.mark.parametrize("folder", ["", "vanilla-seed0"])
+def test_a_run_goes_on_with_the_backend_it_was_begun_on(folder, tmp_path):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "environment.json").write_text('{"backend": "jax"}')
+    assert run_cifar100.backend_of(tmp_path) == "jax"
+    assert run_cifar100.backend_of(tmp_path / "absent") is None
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's malloc")
 def test_the_process_keeps_freed_memory(monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
@@ -179,6 +189,10 @@ def test_a_second_run_finds_its_program_compiled(tmp_path):
 def test_prediction_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(InputError, match=r"model\.keras is no saved model"):
         predict.load_model(tmp_path)
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("notes.txt", "no model")
+    with pytest.raises(InputError, match=r"other\.keras is no saved model"):
+        predict.load_model(tmp_path / "other.keras")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="has not ended"):
         predict.load_model(tmp_path)

@@ -96,6 +96,10 @@ def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
         compare(config, 2, tmp_path / "vanilla-seed3", resume=True)
     with pytest.raises(InputError, match="needs SPT or LSA"):
         compare(config.replace(model=config.model.vanilla()), 2, tmp_path / "other")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "comparison.json").write_text("{}")
+    with pytest.raises(InputError, match=r"comparison\.json cannot be read as a comparison's plan"):
+        compare(config, 2, tmp_path / "damaged", resume=True)
     (tmp_path / "spt+lsa-seed4" / "result.json").unlink()
     assert compare(config, 2, tmp_path, resume=True)[:3] == results[:3]
     assert (tmp_path / "spt+lsa-seed4" / "result.json").exists()

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from small_vit import AugmentConfig, DataConfig, ExperimentConfig, ModelConfig, TrainConfig
@@ -87,6 +88,9 @@ def test_choice_is_checked(section, field, value):
         (DataConfig, "validation_fraction", 1.0),
         (DataConfig, "train_examples", 0),
         (TrainConfig, "epochs", 0),
+        (TrainConfig, "epochs", 2.5),
+        (TrainConfig, "epochs", True),
+        (TrainConfig, "weight_decay", float("inf")),
         (TrainConfig, "batch_size", 0),
         (TrainConfig, "learning_rate", 0.0),
         (TrainConfig, "weight_decay", -1.0),
@@ -101,7 +105,10 @@ def test_range_is_checked(section, field, value):
         section(**{field: value})
 
 
-@pytest.mark.parametrize(("size", "pair"), [(6, (6, 6)), ((4, 5), (4, 5)), ([4, 5], (4, 5))])
+@pytest.mark.parametrize(
+    ("size", "pair"),
+    [(6, (6, 6)), ((4, 5), (4, 5)), ([4, 5], (4, 5)), (np.int64(6), (6, 6))],
+)
 def test_size_is_a_pair(size, pair):
     assert as_pair(size) == pair
 
@@ -116,6 +123,7 @@ def test_size_is_a_pair(size, pair):
         (4.0, 4),
         "44",
         7.5,
+        True,
     ],
 )
 @pytest.mark.parametrize("field", ["image_size", "patch_size", "stride"])
@@ -139,9 +147,10 @@ def test_unknown_field():
     [
         ({}, "spt+lsa"),
         ({"temperature": "none", "diagonal_mask": False}, "spt"),
-        ({"shifts": "none"}, "lsa"),
-        ({"shifts": "none", "diagonal_mask": False}, "temperature"),
-        ({"shifts": "none", "temperature": "none"}, "mask"),
+        ({"shifts": "none"}, "norm+lsa"),
+        ({"shifts": "none", "patch_norm": False}, "lsa"),
+        ({"shifts": "none", "patch_norm": False, "diagonal_mask": False}, "temperature"),
+        ({"shifts": "none", "patch_norm": False, "temperature": "none"}, "mask"),
         ({"shifts": "cardinal", "temperature": "none"}, "spt+mask"),
         ({"temperature": "head", "diagonal_mask": False}, "spt+temperature"),
     ],

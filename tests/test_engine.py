@@ -5,8 +5,9 @@ from scipy.special import softmax
 
 from layer_harness import to_numpy
 from small_vit import datasets
+from small_vit.batches import ShuffledBatches
 from small_vit.datasets import Split
-from small_vit.engine import FitEngine, ShuffledBatches, make_engine
+from small_vit.engine import FitEngine, make_engine
 from small_vit.recipes import digits
 from small_vit.training import build_model, compile_model
 

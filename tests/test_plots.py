@@ -397,7 +397,8 @@ def test_histories_of_runs_that_differ_in_their_seed_alone_stand_together(tmp_pa
     make_run(tmp_path / "a0", seed=0).write_history(history(3, 2))
     make_run(tmp_path / "a1", seed=1).write_history(history(4))
     make_run(tmp_path / "b", shift_ratio=0.25).write_history(history(5))
-    make_run(tmp_path / "c", shifts="none", temperature="none", diagonal_mask=False)
+    off = {"shifts": "none", "patch_norm": False, "temperature": "none", "diagonal_mask": False}
+    make_run(tmp_path / "c", **off)
     assert read_histories([tmp_path]) == {
         "vanilla": [[]],
         "spt+lsa": [history(3, 2), history(4)],
@@ -463,7 +464,8 @@ def test_scripts_draw_an_image(finished_run, tmp_path, monkeypatch, capsys):
     code, out, _ = run_script(
         monkeypatch, capsys, "attention", finished_run, "--image", tmp_path / "photo.jpg"
     )
-    assert code == 0 and (finished_run / "attention.png").exists()
+    assert (code, out.split()[0]) == (0, str(finished_run / "attention-photo.png"))
+    assert not (finished_run / "attention.png").exists()
 
 
 def test_scripts_answer_bad_input_with_one_message_and_exit_code_2(tmp_path, monkeypatch, capsys):

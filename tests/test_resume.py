@@ -18,6 +18,7 @@ from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.training import run_experiment, split_training_images
 
+ROOT = Path(__file__).parent.parent
 TIMES = ("seconds",)
 
 
@@ -63,20 +64,13 @@ def assert_same_run(directory, expected):
         np.testing.assert_array_equal(weight, other)
 
 
-def run_in_a_process(config, directory, resume):
-    code = (
-        "import json, sys\n"
-        "from small_vit.config import ExperimentConfig\n"
-        "from small_vit.training import run_experiment\n"
-        "config = ExperimentConfig.from_dict(json.loads(sys.argv[1]))\n"
-        "run_experiment(config, sys.argv[2], resume=sys.argv[3] == 'True')\n"
-    )
-    root = Path(__file__).parent.parent
-    return subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps(config.to_dict()), directory, str(resume)],
-        env=os.environ | {"PYTHONPATH": str(root)},
-        stdout=subprocess.DEVNULL,
-    )
+def run_as_a_user(tmp_path, *arguments):
+    """Start the front door, compiled as it is outside of tests."""
+    fast_compiler = ("XLA_FLAGS", "JAX_DISABLE_MOST_OPTIMIZATIONS")
+    environment = {name: value for name, value in os.environ.items() if name not in fast_compiler}
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / "cache")
+    command = [sys.executable, "run_cifar100.py", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
 def wait_for_epoch(process, directory, epoch):
@@ -89,17 +83,22 @@ def wait_for_epoch(process, directory, epoch):
     raise AssertionError(f"epoch {epoch} was not reached")
 
 
-def test_a_killed_run_resumes_bitwise(config, tmp_path):
+def test_a_killed_run_resumes_bitwise(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert run_in_a_process(config, whole, resume=False).wait(timeout=180) == 0
+    flags = (
+        "--recipe digits --num-layers 1 --projection-dim 16 --num-heads 2 --key-dim 8 "
+        "--patch-size 4 --dropout 0.1 --attention-dropout 0.1 --stochastic-depth 0.1 "
+        "--train-examples 384 --batch-size 64 --epochs 4"
+    ).split()
+    assert run_as_a_user(tmp_path, *flags, "--out", whole).wait(timeout=180) == 0
 
-    process = run_in_a_process(config, killed, resume=False)
+    process = run_as_a_user(tmp_path, *flags, "--out", killed)
     wait_for_epoch(process, killed, 2)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "result.json").exists()
 
-    assert run_in_a_process(config, killed, resume=True).wait(timeout=180) == 0
+    assert run_as_a_user(tmp_path, "--resume", killed).wait(timeout=180) == 0
     assert_same_run(killed, whole)
 
 
@@ -184,11 +183,15 @@ def test_a_changed_config_is_refused_by_name(finished):
         run_experiment(changed, run, resume=True)
 
 
-def test_a_finished_run_is_not_trained_again(finished):
+def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     short, run, first = finished
     before = (run / "model.keras").stat().st_mtime_ns
     assert run_experiment(short, run, resume=True) == first
     assert (run / "model.keras").stat().st_mtime_ns == before
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "fingerprint", lambda dataset: "of other data")
+        with pytest.raises(InputError, match=r"data_fingerprint: .* -> of other data"):
+            run_experiment(short, run, resume=True)
     with pytest.raises(InputError, match="already holds a run"):
         run_experiment(short, run)
 
@@ -208,7 +211,7 @@ def test_the_run_directory_describes_itself(finished):
     header, *rows = (run / "history.csv").read_text().splitlines()
     assert len(rows) == 2
     assert header.split(",")[0] == "epoch"
-    for picture in ("curves.png", "patches.png", "attention.png"):
+    for picture in ("curves.png", "shifted_views.png", "attention.png"):
         assert (run / picture).read_bytes().startswith(b"\x89PNG")
         assert f"({picture})" in (run / "report.md").read_text()
     assert not list(run.glob(".partial*"))

@@ -62,11 +62,11 @@ def test_other_data_or_backend_is_refused(config, tmp_path):
     names = ("command", "commit", "device", "versions")
     environment = {"backend": "tensorflow", "data_fingerprint": "aa"} | dict.fromkeys(names, "x")
     directory.create(config, environment, ["a", "b"])
-    directory.go_on(config.replace(data={"data_dir": "moved"}), environment)
+    directory.refuse_another(config.replace(data={"data_dir": "moved"}), environment)
     with pytest.raises(InputError, match="backend: tensorflow -> jax"):
-        directory.go_on(config, environment | {"backend": "jax"})
+        directory.refuse_another(config, environment | {"backend": "jax"})
     with pytest.raises(InputError, match="data_fingerprint: aa -> bb"):
-        directory.go_on(config, environment | {"data_fingerprint": "bb"})
+        directory.refuse_another(config, environment | {"data_fingerprint": "bb"})
 
 
 def test_the_history_tells_each_blocks_temperature(config, tmp_path):
@@ -127,4 +127,4 @@ def test_a_damaged_file_is_named(name, config, tmp_path):
 
     with pytest.raises(InputError, match=name):
         directory.result()
-        directory.go_on(config, environment)
+        directory.refuse_another(config, environment)

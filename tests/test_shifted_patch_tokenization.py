@@ -90,6 +90,13 @@ def test_geometry(image, patch, stride, ratio, shift):
     close(tokens, reference_tokens(expected, layer.get_weights()))
 
 
+def test_a_shift_is_whole_where_its_product_is():
+    """100 * 0.29 is 28.999999999999996 in floating point."""
+    images = normal((1, 100, 100, 1))
+    _, _, patches = run(images, patch_size=100, shift_ratio=0.29)
+    close(patches, reference_patches(images, (100, 100), (100, 100), "diagonal", (29, 29)), 0)
+
+
 def test_zero_shift_repeats_the_image():
     images = normal((2, 8, 8, 3))
 

@@ -122,10 +122,13 @@ def load_cifar(which: Cifar, data_dir: Path | None = None) -> Dataset:
     batches = {}
     for name, source, stream in _open_files(_locate(data_dir, published), published):
         content = read_pickle(stream, source)
-        if name == published.meta:
-            class_names = _class_names(which, content, source)
-        else:
-            batches[name] = _batch(which, content, source)
+        try:
+            if name == published.meta:
+                class_names = _class_names(which, content, source)
+            else:
+                batches[name] = _batch(which, content, source)
+        except InputError as error:
+            raise InputError(f"{error} Download it again from {published.url}.") from error
     train = _join([batches.pop(name) for name in published.train])
     return Dataset(which.name, train, _join([batches.pop(published.test)]), class_names)
 

@@ -68,7 +68,8 @@ def _read_split(images_path: Path, labels_path: Path) -> Split:
     images = _read_idx(images_path, dimensions=3)
     if images.shape[1:] != (28, 28):
         raise InputError(
-            f"{images_path} must hold images of 28x28 pixels. Received: {images.shape[1:]}."
+            f"{images_path} must hold images of 28x28 pixels. Received: {images.shape[1:]}. "
+            f"Download it again: {URL}."
         )
     labels = _read_idx(labels_path, dimensions=1).astype(np.int32)
     try:

@@ -161,7 +161,8 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         """Length of a shift in pixels, (down, right); also the padding it needs."""
         if self.shifts == "none":
             return 0, 0
-        return tuple(int(side * self.shift_ratio) for side in self.patch_size)
+        # 100 * 0.29 is 28.999999999999996.
+        return tuple(int(side * self.shift_ratio + 1e-9) for side in self.patch_size)
 
     def _patches_shape(self, input_shape):
         batch, height, width, channels = input_shape

@@ -32,7 +32,13 @@ def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
     Raises:
         InputError: if the dataset cannot be loaded.
     """
-    return datasets.load(config.data.dataset, config.data.data_dir).test.images[:count]
+    try:
+        return datasets.load(config.data.dataset, config.data.data_dir).test.images[:count]
+    except InputError as error:
+        raise InputError(
+            f"The run's images cannot be read where it read them: {error} An image file of your "
+            "own can be drawn instead."
+        ) from error
 
 
 def read_histories(paths) -> dict[str, list[list[dict]]]:

@@ -5,6 +5,7 @@ regularises. A hash of the position costs a few integer operations that a compil
 what uses them. It is for dropout and augmentation, not for cryptography.
 """
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -30,7 +31,7 @@ def make_key(seed, *counters):
 def next_key(seed_generator):
     """Return the key of the next draw of a `keras.random.SeedGenerator`, which counts the draws."""
     seed, counter = ops.unstack(seed_generator.next(), num=2)
-    return make_key(seed, counter)
+    return make_key(seed, counter, *_replica())
 
 
 def random_bits(key, shape):
@@ -70,6 +71,21 @@ def bernoulli(key, shape, probability):
         probability: Float from 0 to below 1, met to 2**-32.
     """
     return random_bits(key, shape) < round(probability * 2**32) - 2**31
+
+
+def _replica():
+    """This device's number under `tf.distribute`, where each counts its own draws from 0.
+
+    Elsewhere nothing: `keras.distribution` sees one batch, whose positions differ.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return ()
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return ()
+    return (context.replica_id_in_sync_group,)
 
 
 def _mix(x, key=0):

@@ -33,9 +33,8 @@ def choose_strategy(name="auto"):
 
     On TensorFlow several devices train under `tf.distribute` (`MirroredStrategy`, `TPUStrategy`),
     on JAX under `keras.distribution.DataParallel`; on PyTorch there is one. `"cpu"` takes every CPU
-    device that the backend shows, which is one unless it was told to split the CPU. Under
-    `tf.distribute` every device draws the same dropout masks and augmentations for its share.
-    Where the environment names several hosts (`small_vit.hosts`), the devices are those of all.
+    device that the backend shows, which is one unless it was told to split the CPU. Where the
+    environment names several hosts (`small_vit.hosts`), the devices are those of all.
 
     Args:
         name: `"auto"` (the TPU, else all GPUs, else the CPU), `"cpu"`, `"gpu"` (the first),

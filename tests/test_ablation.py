@@ -9,6 +9,7 @@ import pytest
 from made_up import made_up_result
 
 from small_vit.callbacks import TrainingDiverged
+from small_vit.multiply_adds import count_multiply_adds
 from small_vit.recipes import digits
 from small_vit.rows import append_rows, read_rows
 from small_vit.runs import RunDirectory
@@ -58,6 +59,7 @@ def trained(monkeypatch):
             arm=config.model.arm,
             seed=config.train.seed,
             train_examples=128,
+            forward_flops=2 * count_multiply_adds(config.model, 1, 10).total,
             epochs=config.train.epochs,
             seconds=60.0,
             test_accuracy=0.8,
@@ -148,7 +150,7 @@ def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
     assert ablation("--dry-run") == 0
     shown = capsys.readouterr().out
     assert "tiny-layer-seed0  to do     unknown" in shown
-    assert "2 of 2 runs left, time unknown (no run of the recipe digits has been mea" in shown
+    assert "2 of 2 runs left, time unknown (no run has been measured)" in shown
     assert not list(tmp_path.iterdir())
     assert trained == []
 
@@ -194,6 +196,12 @@ def test_a_folder_of_another_sweep_is_refused_before_anything_runs(
     assert trained == []
     assert ablation() == 0
     assert trained == [("none", 0, False), ("layer", 0, True)]
+
+
+def test_a_precision_has_rows_of_its_own(ablation, tmp_path, trained):
+    assert ablation("--precision", "bfloat16") == 0
+    rows = read_rows(tmp_path / "results" / "tiny-digits-1-epochs-bfloat16.jsonl")
+    assert len(rows) == len(trained) == 2
 
 
 def test_a_file_that_holds_no_rows_is_refused(ablation, tmp_path, capsys):

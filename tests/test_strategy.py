@@ -73,6 +73,32 @@ def test_two_devices_train_like_one(tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
 
 
+DROP = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import json
+from small_vit.layers import HashedDropout
+from small_vit.strategy import choose_strategy
+with choose_strategy("cpu").scope:
+    layer = HashedDropout(0.5, seed=0)
+    strategy = tf.distribute.get_strategy()
+    masks = strategy.run(tf.function(lambda: layer(tf.ones((1000,)), training=True)))
+print(json.dumps([mask.numpy().tolist() for mask in strategy.experimental_local_results(masks)]))
+"""
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere there is one mask")
+def test_devices_under_tf_distribute_draw_their_own_masks():
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    call = [sys.executable, "-c", DROP]
+    ended = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=120)
+    first, second = np.array(json.loads(ended.stdout)) > 0
+    # Independent masks of a half agree in a half of the places.
+    assert 0.4 < first.mean() < 0.6 and 0.4 < second.mean() < 0.6
+    assert 0.4 < (first == second).mean() < 0.6
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="refused there, see below")
 def test_two_hosts_train_like_one_and_the_first_writes(tmp_path):
     """As for two devices."""

@@ -10,10 +10,10 @@ from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example
 from small_vit.rows import config_hash
 from small_vit.sweeps import SWEEPS, Sweep, plan_runs
-from small_vit.sweeps.named import TRAINING_IMAGES, training_images
+from small_vit.sweeps.named import SIZES, training_images
 from small_vit.sweeps.pictures import plot_sweep
 from small_vit.sweeps.summary import summarise, sweep_table
-from small_vit.sweeps.timing import clock, seconds_per_image, work
+from small_vit.sweeps.timing import clock, seconds_per_flop, work
 from small_vit.training import datasets, split_training_images
 
 pytestmark = pytest.mark.any_backend
@@ -98,20 +98,22 @@ def test_runs_go_seed_by_seed_so_that_a_sweep_cut_short_has_pairs(tmp_path):
 def test_the_number_of_training_images_is_known_without_loading_them(split):
     dataset = datasets.load("digits")
     config = digits().replace(data={"validation_split": split})
-    assert len(dataset.train) == TRAINING_IMAGES["digits"]
+    size = (len(dataset.train), dataset.image_shape[-1], dataset.num_classes)
+    assert size == SIZES["digits"]
     assert len(split_training_images(dataset, config)[0]) == training_images(config)
     for arm in SWEEPS["data"].arms(config):
         train, _ = split_training_images(dataset, arm.config)
         assert len(train) == training_images(arm.config)
 
 
-def test_time_is_judged_by_images_and_unknown_without_rows():
-    rows = [
-        row(digits(), 0.5, seconds=seconds, epochs=2, train_examples=50) for seconds in (10, 30, 80)
-    ]
-    assert seconds_per_image(rows) == pytest.approx(0.3)
-    assert work(cpu()) == 8 * 45_000
-    assert seconds_per_image([]) is None
+def test_time_is_judged_by_flops_and_unknown_without_rows():
+    told = {"epochs": 2, "train_examples": 50, "forward_flops": 1000}
+    rows = [row(digits(), 0.5, seconds=seconds, **told) for seconds in (10, 30, 80)]
+    assert seconds_per_flop(rows) == pytest.approx(0.3e-3)
+    assert work(cpu()) == 8 * 45_000 * 28_193_280  # as the measured rows have it
+    overlapping = cpu().replace(model={"stride": 2})
+    assert work(overlapping) > 3.5 * work(cpu())
+    assert seconds_per_flop([]) is None
     assert clock(None) == "unknown"
     assert clock(3723.4) == "1:02:03"
 

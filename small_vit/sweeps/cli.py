@@ -20,7 +20,7 @@ from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.ray_cluster import run_on_ray
 from small_vit.sweeps.runner import run_here, run_sweep, unfinished
 from small_vit.sweeps.summary import summarise, sweep_table
-from small_vit.sweeps.timing import clock, seconds_per_image, work
+from small_vit.sweeps.timing import clock, seconds_per_flop, work
 
 DESCRIPTION = """Run a named sweep: all its arms on the same seeds, each compared with its baseline.
 
@@ -52,6 +52,8 @@ class CommandLine:
     epochs: int | None = None
     """Train this long instead of the recipe's, for a quick proof with folder and rows of its
     own."""
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
+    """Type of the arithmetic instead of the recipe's, with folder and rows of its own."""
     data_dir: Path | None = None
     """Folder of the data's published files. Default: Keras's download cache."""
     out: Path | None = None
@@ -123,6 +125,9 @@ def make_plan(options, results):
     if options.epochs is not None:
         base = base.replace(train={"epochs": options.epochs})
         name += f"-{options.epochs}-epochs"
+    if options.precision is not None:
+        base = base.replace(train={"precision": options.precision})
+        name += f"-{options.precision}"
     arms = sweep.arms(base)
     folder = options.out or Path("runs") / name
     rows_path = options.rows or Path(results) / f"{name}.jsonl"
@@ -166,8 +171,9 @@ def _print_plan(plan, left, results):
     paths = {*Path(results).glob("*.jsonl"), plan.rows_path}
     # A run may have a row in the file of each sweep that it is part of.
     rows = {row.config_hash: row for path in sorted(paths) for row in read_rows(path)}
-    measured = [row for row in rows.values() if row.recipe == plan.base.recipe]
-    pace = seconds_per_image(measured)
+    of_recipe = [row for row in rows.values() if row.recipe == plan.base.recipe]
+    measured = of_recipe or list(rows.values())
+    pace = seconds_per_flop(measured)
     width = max(len(run.name) for run in plan.runs)
     for run in plan.runs:
         state = "finished"
@@ -176,9 +182,10 @@ def _print_plan(plan, left, results):
             state = f"{'begun' if begun else 'to do':<8}  {clock(_estimate([run], pace))}"
         print(f"{run.name:<{width}}  {state}")
     devices = "; ".join(sorted({row.device for row in measured}))
-    source = f"judged by {len(measured)} measured runs on {devices}, one run at a time"
+    other = "" if of_recipe else " of other recipes"
+    source = f"judged by {len(measured)} measured runs{other} on {devices}, one run at a time"
     if not measured:
-        source = f"no run of the recipe {plan.base.recipe} has been measured"
+        source = "no run has been measured"
     time = clock(_estimate(left, pace))
     print(f"{len(left)} of {len(plan.runs)} runs left, time {time} ({source})")
 

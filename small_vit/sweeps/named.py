@@ -8,21 +8,21 @@ import math
 
 from small_vit.sweeps.grid import Sweep
 
-TRAINING_IMAGES = {
-    "cifar100": 50_000,
-    "cifar100-coarse": 50_000,
-    "cifar10": 50_000,
-    "fashion_mnist": 60_000,
-    "digits": 1_437,
+SIZES = {
+    "cifar100": (50_000, 3, 100),
+    "cifar100-coarse": (50_000, 3, 20),
+    "cifar10": (50_000, 3, 10),
+    "fashion_mnist": (60_000, 1, 10),
+    "digits": (1_437, 1, 10),
 }
-"""Images that each dataset publishes for training, the validation images among them."""
+"""What each dataset publishes for training: images, their channels, classes."""
 
 
 def training_images(config):
     """Return on how many images `config` trains in an epoch, without loading them."""
     if config.data.train_examples is not None:
         return config.data.train_examples
-    published = TRAINING_IMAGES[config.data.dataset]
+    published = SIZES[config.data.dataset][0]
     if config.data.validation_split == "test":
         return published
     return math.floor(published * (1.0 - config.data.validation_fraction))

@@ -4,16 +4,19 @@ from datetime import timedelta
 
 import numpy as np
 
-from small_vit.sweeps.named import training_images
+from small_vit.multiply_adds import count_multiply_adds
+from small_vit.sweeps.named import SIZES, training_images
 
 
 def work(config):
-    """Return how many images `config` trains on, over all its epochs."""
-    return config.train.epochs * training_images(config)
+    """Return the FLOPs of the forward passes of all images that `config` trains on."""
+    _, channels, classes = SIZES[config.data.dataset]
+    flops = 2 * count_multiply_adds(config.model, channels, classes).total
+    return config.train.epochs * training_images(config) * flops
 
 
-def seconds_per_image(rows):
-    """Return the median time that runs took for an image of an epoch, evaluation included.
+def seconds_per_flop(rows):
+    """Return the median time that runs took for a FLOP of `work`, all else included.
 
     Args:
         rows: List of `Result`.
@@ -21,7 +24,7 @@ def seconds_per_image(rows):
     Returns:
         Seconds; None without rows.
     """
-    times = [row.seconds / (row.epochs * row.train_examples) for row in rows]
+    times = [row.seconds / (row.epochs * row.train_examples * row.forward_flops) for row in rows]
     return float(np.median(times)) if times else None
 
 

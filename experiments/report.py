@@ -148,7 +148,7 @@ def _sweeps_to_run(sources):
 
 
 def _benchmark(sources):
-    rows = read_speed_rows(sources.results / "speed" / "benchmark.jsonl")
+    rows = read_speed_rows(sources.results / "speed" / "benchmark.jsonl", speed_markdown)
     if not rows:
         return not_yet_run("python experiments/benchmark.py")
     explained = (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tyro
 
-from benchmarks.markdown import read_speed_rows, speed_markdown
+from benchmarks.markdown import parts_markdown, read_speed_rows, speed_markdown
 from small_vit.comparison import Estimate, by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.recipes import PUBLISHED, RECIPES
@@ -17,6 +17,7 @@ from small_vit.sweeps.summary import summarise, sweep_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
+SPEED_TABLES = {"benchmark": speed_markdown, "profile": parts_markdown}
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class CommandLine:
 
     A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
     where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
-    of published numbers, ours beside them.
+    of published numbers, ours beside them; `benchmark` and `profile` are those of the speed.
     """
 
     check: bool = False
@@ -61,8 +62,9 @@ def _render_part(part):
 
 
 def _table(name):
-    if name == "benchmark":
-        return speed_markdown(read_speed_rows(RESULTS / "speed" / "benchmark.jsonl"))
+    if name in SPEED_TABLES:
+        render = SPEED_TABLES[name]
+        return render(read_speed_rows(RESULTS / "speed" / f"{name}.jsonl", render))
     if name == "published":
         return _published_table()
     rows = read_rows(RESULTS / f"{name}.jsonl")

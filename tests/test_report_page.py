@@ -22,7 +22,7 @@ SPEED = {
     "arm": "vanilla",
     "batch_size": 64,
     "precision": "float32",
-    "augmentation": True,
+    "augmentation": "example",
     "status": "measured",
     "images_per_second": 100.0,
     "seconds_per_step": 0.64,
@@ -31,7 +31,9 @@ SPEED = {
     "floor_fraction": 0.25,
     "peak_memory_mb": 900,
     "device": "a device",
+    "commit": "0123456789ab",
     "command": "python experiments/benchmark.py",
+    "date": "2026-11-21T12:00:00+00:00",
 }
 MISSING = {"status": "absent", "reason": "no timm\nhere", "contender": "timm", "backend": "torch"}
 

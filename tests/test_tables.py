@@ -9,6 +9,7 @@ from made_up import made_up_result
 
 import collect
 import tables
+from benchmarks.workload import Workload
 from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.rows import append_rows, as_row, config_hash
@@ -68,6 +69,25 @@ def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatc
         "| `paper` | spt+lsa | 76.92 / – "
         "| Not yet run: `python run_cifar100.py --recipe paper --compare` | 0 |" in table
     )
+
+
+def test_the_profile_tells_what_each_part_costs(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    (tmp_path / "speed").mkdir()
+    told = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none", 1))
+    told |= {"backend": "jax", "status": "measured", "device": "a device"}
+    parts = [("mlp", 0.1), ("blocks", 0.4), ("mlp", 0.2)]
+    rows = [
+        told | {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
+        for part, seconds in parts
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "speed" / "profile.jsonl").write_text(lines)
+    table = tables.render("<!-- table: profile -->\n<!-- end -->").splitlines()
+    assert "**jax: tiny, vanilla, batches of 4, float32, augmentation: none**" in table
+    dearest = table.index("| all transformer blocks | 0.400 | 80% |")
+    assert table[dearest + 1].endswith(" | 0.200 | 40% |")
+    assert "On a device." in table
 
 
 def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):

@@ -4,6 +4,8 @@ import json
 
 from small_vit.errors import InputError
 
+from .parts import PARTS
+
 _WORKLOAD = ("model", "arm", "batch_size", "precision", "augmentation")
 _HEADER = (
     "| contender | images / s | s / step | ratio | over | of floor | memory MB |\n"
@@ -11,11 +13,15 @@ _HEADER = (
 )
 
 
-def read_speed_rows(path):
+_PARTS_HEADER = "| left out | s saved | of the step |\n|---|---:|---:|"
+
+
+def read_speed_rows(path, render):
     """Read a file of the benchmark's rows.
 
     Args:
         path: `Path`.
+        render: What will be made of them: `speed_markdown` or `parts_markdown`.
 
     Returns:
         List of dicts; empty if there is no such file.
@@ -27,17 +33,19 @@ def read_speed_rows(path):
         return []
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        speed_markdown(rows)
+        render(rows)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error!r}.") from error
     return rows
 
 
 def speed_markdown(rows):
-    """Render the rows of one or more workloads, a table each with the fastest first.
+    """Render the rows of one or more workloads, a table for each session, the newest first.
+
+    A machine's speed drifts, so those who did not take turns are not set in one order.
 
     Args:
-        rows: List of dicts; where a contender was measured again on a device, the last counts.
+        rows: List of dicts; where a session was repeated, the last counts.
 
     Returns:
         Text.
@@ -46,27 +54,61 @@ def speed_markdown(rows):
     for row in rows:
         key = tuple(row[name] for name in _WORKLOAD)
         contenders = workloads.setdefault(key, {})
-        contenders[row["contender"], row["backend"], row.get("device")] = row
+        contenders[row["contender"], row["backend"], *_session(row)] = row
     return "\n\n".join(_table(key, list(latest.values())) for key, latest in workloads.items())
 
 
-def _table(key, rows):
-    model, arm, batch_size, precision, augmentation = key
-    measured = [row for row in rows if row["status"] == "measured"]
-    measured.sort(key=lambda row: -row["images_per_second"])
+def parts_markdown(rows):
+    """Render what parts of our step cost, a table for each workload and backend, the dearest first.
+
+    Args:
+        rows: List of dicts, of `--profile`; where a part was measured again, the last counts.
+
+    Returns:
+        Text.
+    """
+    workloads = {}
+    for row in rows:
+        if row["status"] == "measured":
+            key = (row["backend"], *(row[name] for name in _WORKLOAD), row["device"])
+            workloads.setdefault(key, {})[row["without"]] = row
+    return "\n\n".join(_parts_table(key, parts.values()) for key, parts in workloads.items())
+
+
+def _parts_table(key, rows):
+    backend, *workload, device = key
     lines = [
-        f"**{model}, {arm}, batches of {batch_size}, {precision}, augmentation: {augmentation}**",
-        "",
+        f"| {PARTS[row['without']].meaning} "
+        f"| {row['part_seconds']:.3f} | {row['part_fraction']:.0%} |"
+        for row in sorted(rows, key=lambda row: -row["part_seconds"])
     ]
-    for device in sorted({row["device"] for row in measured}):
-        here = [row for row in measured if row["device"] == device]
-        lines += [_HEADER, *map(_line, here), "", f"On {device}.", ""]
+    title = f"**{backend}: {_title(*workload)}**"
+    return "\n".join([title, "", _PARTS_HEADER, *lines, "", f"On {device}."])
+
+
+def _title(model, arm, batch_size, precision, augmentation):
+    return f"{model}, {arm}, batches of {batch_size}, {precision}, augmentation: {augmentation}"
+
+
+def _table(key, rows):
+    measured = [row for row in rows if row["status"] == "measured"]
+    lines = [f"**{_title(*key)}**", ""]
+    sessions = {}
+    for row in sorted(measured, key=lambda row: row["date"], reverse=True):
+        sessions.setdefault(_session(row), []).append(row)
+    for (device, commit, _), here in sessions.items():
+        here.sort(key=lambda row: -row["images_per_second"])
+        lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}.", ""]
     missing = [row for row in rows if row["status"] != "measured"]
     # A reason may be a whole traceback.
     lines += [
         f"- {_name(row)}: {row['status']}: {' '.join(row['reason'].split())}" for row in missing
     ]
     return "\n".join(lines).rstrip()
+
+
+def _session(row):
+    return row.get("device"), row.get("commit"), row.get("command")
 
 
 def _line(row):

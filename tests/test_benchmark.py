@@ -151,10 +151,10 @@ def fakes(log, **fails_at):
 def test_contenders_take_turns():
     log, ticks = [], []
     measured, failures = take_turns(fakes(log), 3, lambda: ticks.append(1))
-    assert log == list("abcabcabc")
+    assert log == list("aabbcc" * 3)  # untimed, then measured
     assert len(ticks) == 9
     assert not failures
-    assert [figures["seconds"] for figures in measured["b"]] == [2.0, 4.0, 6.0]
+    assert [figures["seconds"] for figures in measured["b"]] == [4.0, 8.0, 12.0]
 
 
 def test_one_that_fails_does_not_stop_the_others():
@@ -163,7 +163,7 @@ def test_one_that_fails_does_not_stop_the_others():
     assert list(ready) == ["b", "c"]
     assert str(failures["a"]) == "no compiler"
     measured, failures = take_turns(fakes(log, b=2), 3, lambda: None)
-    assert log == list("abcacac")
+    assert log == list("aabcc" + "aacc" * 2)
     assert list(measured) == ["a", "c"]
     assert str(failures["b"]) == "out of memory"
 

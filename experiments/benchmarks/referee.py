@@ -148,7 +148,9 @@ def prepare_all(workers, on_progress):
 
 
 def take_turns(workers, rounds, on_progress):
-    """Let prepared workers train in turns.
+    """Let prepared workers train in turns, each once untimed before it is measured.
+
+    A process that has waited finds its memory cold, and is slower than a training that goes on.
 
     Args:
         workers: Dict from labels to `Worker`s, in the order of a round.
@@ -164,6 +166,7 @@ def take_turns(workers, rounds, on_progress):
         for label, worker in workers.items():
             if label not in failures:
                 try:
+                    worker.run()
                     measured[label].append(worker.run())
                 except WorkerFailed as error:
                     failures[label] = error

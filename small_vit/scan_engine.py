@@ -1,6 +1,7 @@
 """The epoch engine for JAX: the training set on the device, many steps in one compiled call."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import keras
@@ -9,19 +10,27 @@ from jax import lax
 from jax.experimental import multihost_utils
 
 from small_vit.batches import ShuffledBatches
+from small_vit.datasets import Split
 
 # Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
 # its memory anew.
 SECONDS_PER_CALL = 10.0
 
+RESIDENT_BYTES = 2 * 2**30
+"""Training images that take more than this stay where they are, be it a memory map of a file."""
+
+LOAD_BYTES = 64 * 2**20
+"""So much of them is then on the device at a time, and as much again is being read."""
+
 
 class ScanEngine:
     """Trains a compiled model as `FitEngine` does, without leaving the device between steps.
 
-    Images lie on the device as uint8. One compiled call gathers the batches of many steps, augments
-    them, and runs forward, backward and update in a loop, its state donated and metrics kept on the
-    device. It fires the same Keras callbacks; those of batches once a call, as Keras does with
-    `steps_per_execution`. Only the loop is ours: a step is `keras.Model.train_step`.
+    Images lie on the device as uint8, all of them or, beyond `RESIDENT_BYTES`, those of the next
+    steps. One compiled call gathers the batches of many steps, augments them, and runs forward,
+    backward and update in a loop, its state donated and metrics kept on the device. It fires the
+    same Keras callbacks; those of batches once a call, as Keras does with `steps_per_execution`.
+    Only the loop is ours: a step is `keras.Model.train_step`.
 
     Args:
         model, split, num_classes, batch_size, seed, devices: As for `FitEngine`.
@@ -30,7 +39,8 @@ class ScanEngine:
     def __init__(self, model, split, num_classes, batch_size, seed, devices=1):
         self.model = model
         self.batches = ShuffledBatches(split, num_classes, batch_size, seed, devices)
-        self.images, self.labels = _replicated(split.images), _replicated(split.labels)
+        resident = split.images.nbytes <= RESIDENT_BYTES
+        self._resident = _on_device(split) if resident else None
         self._run_steps = jax.jit(self._steps, donate_argnums=0, out_shardings=_state_sharding())
         self._steps_per_call = 1
 
@@ -60,25 +70,36 @@ class ScanEngine:
 
     def _run_epoch(self, epoch, callbacks):
         self.batches.start_epoch(epoch)
-        order, batch_size = self.batches.order, self.batches.batch_size
-        full = len(order) // batch_size
-        rows = _shared(order[: full * batch_size].reshape(full, batch_size))
-        first = 0
-        while first < full:
-            last = min(first + self._steps_per_call, full)
-            self._call(rows, first, last, first, callbacks)
-            first = last
-        if full < self.steps_per_epoch:
-            rest = _shared(order[full * batch_size :].reshape(1, -1))
-            self._call(rest, 0, 1, full, callbacks)
+        step = 0
+        for examples, rows, steps in self._loads():
+            first = 0
+            while first < steps:
+                last = min(first + self._steps_per_call, steps)
+                self._call(examples, rows, first, last, step + first, callbacks)
+                first = last
+            step += steps
 
-    def _call(self, rows, first, last, step, callbacks):
+    def _loads(self):
+        """Yield examples on the device, the batches as rows of them, and the number of batches."""
+        order, batch_size = self.batches.order, self.batches.batch_size
+        full = len(order) // batch_size * batch_size
+        for rows in (order[:full].reshape(-1, batch_size), order[full:].reshape(1, -1)):
+            if not rows.size:
+                continue
+            if self._resident:
+                yield self._resident, _shared(rows), len(rows)
+                continue
+            for split, steps in _one_ahead(_read(self.batches.split, rows)):
+                places = np.arange(len(split)).reshape(-1, rows.shape[1])
+                yield _on_device(split), _shared(places), steps
+
+    def _call(self, examples, rows, first, last, step, callbacks):
         """Run the steps on `rows[first:last]`; `step` is the first one's number in the epoch."""
         callbacks.on_train_batch_begin(step)
         started = time.perf_counter()
         variables = self._variables()
         state = keras.tree.map_structure(lambda variable: variable.value, variables)
-        state = self._run_steps(state, self.images, self.labels, rows, first, last)
+        state = self._run_steps(state, *examples, rows, first, last)
         jax.block_until_ready(state)
         keras.tree.map_structure(lambda variable, value: variable.assign(value), variables, state)
         seconds_per_step = (time.perf_counter() - started) / (last - first)
@@ -112,8 +133,30 @@ class ScanEngine:
         return lax.fori_loop(first, last, step, state)
 
 
-def _replicated(array):
-    return _place(array, (None,) * array.ndim)
+def _read(split, rows):
+    """Yield the examples of `rows` in parts of `LOAD_BYTES`, and how many rows each part holds."""
+    row_bytes = rows.shape[1] * split.images[0].nbytes
+    steps = min(max(1, LOAD_BYTES // row_bytes), len(rows))
+    for first in range(0, len(rows), steps):
+        part = rows[first : first + steps]
+        # The last part is filled up to the others' size: one program for all.
+        chosen = np.resize(part, steps * rows.shape[1])
+        yield Split(split.images[chosen], split.labels[chosen]), len(part)
+
+
+def _one_ahead(items):
+    """Yield `items`, while a thread makes the next one."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
+
+
+def _on_device(split):
+    """The images and labels of `split`, whole on every device."""
+    arrays = (split.images, split.labels)
+    return tuple(_place(array, (None,) * array.ndim) for array in arrays)
 
 
 def _shared(rows):

@@ -114,6 +114,32 @@ def test_the_backends_engine_equals_fit():
     assert found.last_batches == expected.last_batches == [3, 3, 3]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of the engine for JAX")
+@pytest.mark.parametrize("images_a_load", [1, 40, 64, 1000])
+def test_images_on_disk_stream_through_the_same_steps(images_a_load, monkeypatch, tmp_path):
+    """Bit by bit; an epoch is three batches of 32 and one of 4."""
+    from small_vit import scan_engine
+
+    def on_disk(*arguments, **keywords):
+        split = arguments[1]
+        np.save(tmp_path / "images.npy", split.images)
+        images = np.load(tmp_path / "images.npy", mmap_mode="r")
+        monkeypatch.setattr(scan_engine, "RESIDENT_BYTES", images.nbytes - 1)
+        monkeypatch.setattr(scan_engine, "LOAD_BYTES", images_a_load * images[0].nbytes)
+        return make_engine(arguments[0], Split(images, split.labels), *arguments[2:], **keywords)
+
+    engines, records = (tiny_engine(make_engine), tiny_engine(on_disk)), (Record(), Record())
+    for engine, record in zip(engines, records, strict=True):
+        engine.run(0, 3, [record])
+
+    found, expected = records
+    assert (found.losses, found.accuracies) == (expected.losses, expected.accuracies)
+    assert found.events == expected.events
+    assert found.last_batches == expected.last_batches == [3, 3, 3]
+    for weight, other in zip(*map(weights, engines), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
 def softmax_regression(make, split, optimizer):
     """An engine on four pixels and three classes."""
     model = keras.Sequential(

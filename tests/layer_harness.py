@@ -136,6 +136,9 @@ LAYERS = {
         random=True,
     ),
     "stochastic_depth": LayerCase(sv.StochasticDepth, {"rate": 0.5, "seed": 1}, random=True),
+    "dropout": LayerCase(
+        sv.HashedDropout, {"rate": 0.5, "noise_shape": (None, 1, 8), "seed": 1}, random=True
+    ),
     "affine": LayerCase(
         sv.RandomAffine,
         {"flip": False, "rotation": 0.1, "zoom": 0.1, "translation": 0.1, "seed": 1},

@@ -126,12 +126,19 @@ def run(*command, **environment):
 
 def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
     """One process for each command, as printed in the README."""
+    tf = pytest.importorskip("tensorflow", reason="TensorBoard's curves need it")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     out = tmp_path / "run"
-    training = run("run_cifar100.py", *TINY, "--out", str(out))
+    # On TensorFlow, determinism refuses what would not be.
+    training = run("run_cifar100.py", *TINY, "--out", str(out), "--tensorboard", "--deterministic")
     assert training.returncode == 0, training.stderr
     assert f"Written to {out}" in training.stdout
     numbers = json.loads((out / "result.json").read_text())
     assert f"{numbers['test_accuracy'] * 100:.2f}" in training.stdout
+    curves = EventAccumulator(str(out / "tensorboard" / "validation")).Reload()
+    last = tf.make_ndarray(curves.Tensors("epoch_accuracy")[-1].tensor_proto)
+    assert last == pytest.approx(numbers["validation_accuracy"])
 
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), "uint8")).save(photo)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from small_vit import hosts
-from small_vit.config import ExperimentConfig
+from small_vit.config import VANILLA, ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
@@ -166,16 +166,24 @@ def comparison_table(results):
 
 
 def _check_one_experiment(results):
-    told = {(run.recipe, run.dataset, run.epochs, *run.changes) for run in results}
-    if len(told) > 1:
+    experiments = {(run.recipe, run.dataset, run.epochs, *_beside_parts(run)) for run in results}
+    variants = {(run.arm, *run.changes) for run in results}
+    if len(experiments) > 1 or len(variants) > len({run.arm for run in results}):
+        told = {f"({run.recipe}, {run.dataset}, {run.epochs}, {run.changes})" for run in results}
         raise InputError(
             "One table is of one experiment. These runs are of several (recipe, dataset, epochs, "
-            f"changes): {'; '.join(sorted(map(str, told)))}. Keep their rows in files of their own."
+            f"changes): {'; '.join(sorted(told))}. Keep their rows in files of their own."
         )
     runs = Counter((run.arm, run.seed) for run in results)
     twice = [f"{arm} seed {seed}" for (arm, seed), count in runs.items() if count > 1]
     if twice:
         raise InputError(f"A run counts once, but these are there again: {', '.join(twice)}.")
+
+
+def _beside_parts(run):
+    """A run's changes but those of the paper's parts, which one arm has and the other has not."""
+    parts = {f"model.{name}" for name in VANILLA}
+    return [change for change in run.changes if change.split(":")[0] not in parts]
 
 
 def _line(cells):
@@ -192,9 +200,10 @@ def by_arm(results):
 
 def _captions(results):
     run = results[0]
+    changes = dict.fromkeys(change for run in results for change in run.changes)
     what = (
         f"{run.recipe} on {run.dataset}"
-        + (f", changed ({'; '.join(run.changes)})" if run.changes else "")
+        + (f", changed ({'; '.join(changes)})" if changes else "")
         + f": test set, last epoch of {run.epochs}, mean ± 95 % interval over seeds (paired by "
         "seed in the difference)."
     )

@@ -36,6 +36,12 @@ def as_pair(size: Size) -> tuple[int, int]:
     return height, width
 
 
+def whole_shift(patch_size: Size, shift_ratio: float) -> tuple[int, int]:
+    """Return how far SPT shifts, `(down, right)` in pixels, rounded down as in the references."""
+    # 100 * 0.29 is 28.999999999999996.
+    return tuple(int(side * shift_ratio + 1e-9) for side in as_pair(patch_size))
+
+
 class _Checked:
     """Gives a dataclass checks that read off its annotations, and a copy with changes."""
 
@@ -128,6 +134,13 @@ class ModelConfig(_Checked):
         self._require(self.num_layers >= 0, "num_layers", "at least 0")
         self._require(self.mlp_ratio * self.projection_dim >= 1, "mlp_ratio", "large enough")
         self._require(self.shift_ratio >= 0, "shift_ratio", "at least 0")
+        self._require(
+            self.shifts == "none"
+            or not self.shift_ratio
+            or any(whole_shift(self.patch_size, self.shift_ratio)),
+            "shift_ratio",
+            f"0 or a pixel of patch_size={self.patch_size} at least",
+        )
         self._require(all(units >= 1 for units in self.head_units), "head_units", "positive ints")
         for name in ("attention_dropout", "dropout", "stochastic_depth", "head_dropout"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
@@ -157,9 +170,11 @@ class ModelConfig(_Checked):
 
     def vanilla(self) -> "ModelConfig":
         """Return the same model without the paper's parts: no shifts, no patch norm, no LSA."""
-        return self.replace(
-            shifts="none", patch_norm=False, temperature="none", diagonal_mask=False
-        )
+        return self.replace(**VANILLA)
+
+
+VANILLA = {"shifts": "none", "patch_norm": False, "temperature": "none", "diagonal_mask": False}
+"""The paper's parts, off: in these fields of `ModelConfig` the arms of a comparison differ."""
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,15 @@ def test_runs_of_several_experiments_are_no_table():
         comparison_table([result("vanilla", 3, 0.5), result("vanilla", 3, 0.6)])
 
 
+def test_an_arm_may_change_what_the_other_has_not():
+    changes = ["model.temperature: layer -> head"]
+    head = result("spt+lsa", 0, 0.6, changes=changes)
+    table = comparison_table([result("vanilla", 0, 0.5), head])
+    assert "+10.00" in table and "changed (model.temperature: layer -> head)" in table
+    with pytest.raises(InputError, match=r"several .*layer -> head"):
+        comparison_table([result("vanilla", 0, 0.5), head, result("spt+lsa", 1, 0.6)])
+
+
 def test_published_numbers_stand_beside_the_unchanged_recipe_only():
     table = comparison_table([result("vanilla", 0, 0.5, changes=["train.epochs: 50 -> 1"])])
     assert "53.10" not in table

@@ -75,6 +75,7 @@ def test_choice_is_checked(section, field, value):
         (ModelConfig, "key_dim", 0),
         (ModelConfig, "mlp_ratio", 0.0),
         (ModelConfig, "shift_ratio", -0.1),
+        (ModelConfig, "shift_ratio", 0.16),
         (ModelConfig, "head_units", (4, 0)),
         (ModelConfig, "attention_dropout", 1.0),
         (ModelConfig, "dropout", -0.1),

@@ -176,6 +176,10 @@ def test_switches_override_vanilla(switches, copies, norms):
     [
         ({"shifts": "sideways"}, r"`shifts` is one of .*'sideways'"),
         ({"shift_ratio": -0.5}, "`shift_ratio` must be at least 0.*-0.5"),
+        (
+            {"patch_size": 4, "shift_ratio": 0.24},
+            "shift_ratio.* a pixel .*0.24 of patch_size=4",
+        ),
         ({"patch_size": 0}, "size is a positive int.*0"),
         ({"patch_size": (4, 4, 4)}, "size is a positive int"),
         ({"stride": -1}, "size is a positive int.*-1"),

@@ -5,6 +5,7 @@ from made_up import made_up_result
 from matplotlib.figure import Figure
 
 from small_vit.comparison import Estimate
+from small_vit.config import whole_shift
 from small_vit.errors import InputError
 from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.any_backend
 
 ARMS = {
     "parts": 6,
-    "shift": 8,
+    "shift": 7,
     "temperature": 3,
     "position": 4,
     "pooling": 3,
@@ -37,8 +38,12 @@ def row(config, accuracy, seed=0, **changes):
     return made_up_result(**values, config_hash=config_hash(config), **changes)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("name", SWEEPS)
+# The digits' patches of 2 pixels have no quarter.
+EVERY_SWEEP = [(name, recipe) for name in SWEEPS for recipe in RECIPES]
+EVERY_SWEEP.remove(("shift", "digits"))
+
+
+@pytest.mark.parametrize(("name", "recipe"), EVERY_SWEEP)
 def test_every_sweep_is_a_grid_of_different_experiments_on_every_recipe(name, recipe):
     arms = SWEEPS[name].arms(RECIPES[recipe]())
     assert len(arms) == ARMS[name]
@@ -46,6 +51,21 @@ def test_every_sweep_is_a_grid_of_different_experiments_on_every_recipe(name, re
     assert {arm.baseline for arm in arms} < {arm.name for arm in arms}
     assert all(arm.config.recipe == recipe for arm in arms)
     assert not any(character in arm.name for arm in arms for character in "/ ")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "pixels"), [("cpu", [1, 2, 3, 4]), ("keras-example", [1, 3, 4, 6])]
+)
+def test_each_shift_is_another(recipe, pixels):
+    models = [arm.config.model for arm in SWEEPS["shift"].arms(RECIPES[recipe]())]
+    diagonal = [model for model in models if model.shifts == "diagonal"]
+    found = [whole_shift(model.patch_size, model.shift_ratio) for model in diagonal]
+    assert found == [(side, side) for side in pixels]
+
+
+def test_a_shift_below_a_pixel_is_refused():
+    with pytest.raises(InputError, match=r"shift_ratio.*patch_size=2 at least. Received: 0.25"):
+        SWEEPS["shift"].arms(digits())
 
 
 def test_the_parts_are_the_papers():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from small_vit.config import as_pair
+from small_vit.config import as_pair, whole_shift
 
 _DIAGONAL = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _CARDINAL = ((1, 0), (-1, 0), (0, 1), (0, -1))
@@ -91,6 +91,11 @@ class ShiftedPatchTokenization(keras.layers.Layer):
             )
         if shift_ratio < 0:
             raise ValueError(f"`shift_ratio` must be at least 0. Received: {shift_ratio}")
+        if self.shifts != "none" and shift_ratio and not any(self._shift):
+            raise ValueError(
+                "`shift_ratio` must be 0 or a pixel of the patch at least. Received: "
+                f"{shift_ratio} of patch_size={patch_size}"
+            )
         self.projection = keras.layers.Dense(
             projection_dim,
             kernel_initializer=self.kernel_initializer,
@@ -159,10 +164,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
     @property
     def _shift(self):
         """Length of a shift in pixels, (down, right); also the padding it needs."""
-        if self.shifts == "none":
-            return 0, 0
-        # 100 * 0.29 is 28.999999999999996.
-        return tuple(int(side * self.shift_ratio + 1e-9) for side in self.patch_size)
+        return (0, 0) if self.shifts == "none" else whole_shift(self.patch_size, self.shift_ratio)
 
     def _patches_shape(self, input_shape):
         batch, height, width, channels = input_shape

@@ -58,7 +58,6 @@ SWEEPS = {
         {
             "shift": {
                 "none": {"model": {"shifts": "none"}},
-                "diagonal-0.125": {"model": {"shifts": "diagonal", "shift_ratio": 0.125}},
                 "diagonal-0.25": {"model": {"shifts": "diagonal", "shift_ratio": 0.25}},
                 "diagonal-0.5": {"model": {"shifts": "diagonal", "shift_ratio": 0.5}},
                 "diagonal-0.75": {"model": {"shifts": "diagonal", "shift_ratio": 0.75}},

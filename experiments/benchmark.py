@@ -47,8 +47,8 @@ class CommandLine:
     """Nothing; the example's flip, rotation and zoom; or all that the recipe `paper` does."""
     backends: tuple[Backend, ...] = ("tensorflow", "jax", "torch")
     """Frameworks; other libraries' models run on torch."""
-    contenders: tuple[Name, ...] = ()
-    """Who takes part. Default: all."""
+    contenders: tuple[Name, ...] = ("ours", "keras-example")
+    """Who takes part: ours, the Keras example's own formulation, and other libraries' models."""
     reference: tuple[Name, Backend] | None = None
     """Contender and backend that ratios are over. Default: keras-example on the row's backend."""
     rounds: int = 5

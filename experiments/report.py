@@ -22,7 +22,14 @@ from small_vit.runs import RunDirectory, make_folder, write_text, written_whole
 from small_vit.sweeps import SWEEPS, Run
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.summary import summarise, sweep_table
-from tables import RESULTS, ROOT, comparison_command, not_yet_run, sweep_command
+from tables import (
+    RESULTS,
+    ROOT,
+    comparison_command,
+    not_yet_run,
+    rest_to_run,
+    sweep_command,
+)
 
 TITLE = "Vision Transformers on small datasets: the evidence"
 INTRODUCTION = """Accuracy is on the test set after the last epoch, looked at once (the recipes
@@ -130,9 +137,11 @@ def _sweep(sources, name, recipe):
         _picture(sources, f"{name}-{recipe}.png", plot_sweep(sweep, summaries), title),
         *_run_pictures(sources, f"{name}-{recipe}", arms),
     ]
-    left = "" if all(arms.values()) else f"The rest by `{sweep_command(name, recipe)}`"
     table = sweep_table(summaries)
-    return _join(f"### {name} on {recipe}", sweep.question, table, left, *pictures, _commands(rows))
+    left = rest_to_run(summaries, name, recipe)
+    return _join(
+        f"### {name} on {recipe}", sweep.question, table, *left, *pictures, _commands(rows)
+    )
 
 
 def _sweeps_to_run(sources):

@@ -17,6 +17,7 @@ from small_vit.sweeps.summary import summarise, sweep_table
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
+SEEDS = {"keras-example": 5, "keras-example-cosine": 5}
 SPEED_TABLES = {"benchmark": speed_markdown, "profile": parts_markdown}
 
 
@@ -70,8 +71,10 @@ def _table(name):
     rows = read_rows(RESULTS / f"{name}.jsonl")
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:
-        table = sweep_table(summarise(SWEEPS[sweep].arms(RECIPES[recipe]()), rows))
-        return table if rows else not_yet_run(sweep_command(sweep, recipe))
+        if not rows:
+            return not_yet_run(sweep_command(sweep, recipe))
+        summaries = summarise(SWEEPS[sweep].arms(RECIPES[recipe]()), rows)
+        return "\n\n".join([sweep_table(summaries), *rest_to_run(summaries, sweep, recipe)])
     if not rows:
         raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
     return comparison_table(rows)
@@ -99,12 +102,18 @@ def _published_table():
 
 def comparison_command(recipe):
     """Return the command that trains both arms of a recipe."""
-    return f"python run_cifar100.py --recipe {recipe} --compare"
+    return f"python run_cifar100.py --recipe {recipe} --compare --seeds {SEEDS.get(recipe, 3)}"
 
 
 def sweep_command(sweep, recipe):
     """Return the command that runs a sweep and appends its rows."""
     return f"python experiments/ablation.py {sweep} --recipe {recipe}"
+
+
+def rest_to_run(summaries, sweep, recipe):
+    """List what to say of arms that have no rows: nothing, or the command that makes them."""
+    done = all(summary.rows for summary in summaries)
+    return [] if done else [f"The rest: `{sweep_command(sweep, recipe)}`"]
 
 
 def not_yet_run(command):

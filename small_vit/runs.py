@@ -56,6 +56,8 @@ class Result:
     validation_loss: float
     train_examples: int
     trainable_parameters: int
+    forward_flops: int
+    """Of the matrix products in one image's forward pass, counted from their shapes."""
     epochs: int
     batch_size: int
     seconds: float
@@ -69,8 +71,6 @@ class Result:
     data_fingerprint: str
     changes: list[str] = field(default_factory=list)
     """How the config differs from the recipe's of this arm, beside the seed and the devices."""
-    forward_flops: int | None = None
-    """Of the matrix products in one image's forward pass, counted from their shapes."""
     best_on_test_accuracy: float | None = None
     """The best epoch's on the test set, where that was watched (`validation_split="test"`)."""
     best_on_test_top5_accuracy: float | None = None

@@ -120,7 +120,7 @@ def test_a_sweep_that_has_begun_shows_its_rows_its_plot_and_the_rest(folder):
     text = (folder / "report.md").read_text()
     assert "### parts on cpu" in text and "| spt | 0 | 30.00 | – | +0.00 (1) |" in text
     assert "| lsa | | not yet run |" in text and "(parts-cpu.png)" in text
-    assert "The rest by `python experiments/ablation.py parts --recipe cpu`" in text
+    assert "The rest: `python experiments/ablation.py parts --recipe cpu`" in text
 
 
 def test_what_is_not_yet_run_is_told_with_its_command(folder):

@@ -67,7 +67,7 @@ def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatc
     )
     assert (
         "| `paper` | spt+lsa | 76.92 / – "
-        "| Not yet run: `python run_cifar100.py --recipe paper --compare` | 0 |" in table
+        "| Not yet run: `python run_cifar100.py --recipe paper --compare --seeds 3` | 0 |" in table
     )
 
 
@@ -78,15 +78,17 @@ def test_the_profile_tells_what_each_part_costs(tmp_path, monkeypatch):
     told |= {"backend": "jax", "status": "measured", "device": "a device"}
     parts = [("mlp", 0.1), ("blocks", 0.4), ("mlp", 0.2)]
     rows = [
-        told | {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
+        told
+        | {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
+        | {"part_seconds_quartiles": [seconds - 0.01, seconds + 0.02]}
         for part, seconds in parts
     ]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "speed" / "profile.jsonl").write_text(lines)
     table = tables.render("<!-- table: profile -->\n<!-- end -->").splitlines()
     assert "**jax: tiny, vanilla, batches of 4, float32, augmentation: none**" in table
-    dearest = table.index("| all transformer blocks | 0.400 | 80% |")
-    assert table[dearest + 1].endswith(" | 0.200 | 40% |")
+    dearest = table.index("| all transformer blocks | 0.400 | 0.390 to 0.420 | 80% |")
+    assert table[dearest + 1].endswith(" | 0.200 | 0.190 to 0.220 | 40% |")
     assert "On a device." in table
 
 
@@ -98,7 +100,9 @@ def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch)
     )
     config = SWEEPS["temperature"].arms(digits())[2].config
     append_rows(tmp_path / "temperature-digits.jsonl", [as_row(result(0), config)])
-    assert "| head | 0 | 0.00 | – |" in tables.render(marked)
+    begun = tables.render(marked)
+    assert "| head | 0 | 0.00 | – |" in begun
+    assert "The rest: `python experiments/ablation.py temperature --recipe digits`" in begun
 
 
 def test_runs_are_collected_once(tmp_path, monkeypatch, capsys):

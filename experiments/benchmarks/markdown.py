@@ -13,7 +13,8 @@ _HEADER = (
 )
 
 
-_PARTS_HEADER = "| left out | s saved | of the step |\n|---|---:|---:|"
+_PARTS_HEADER = "| left out | s saved | quartiles | of the step |\n|---|---:|---:|---:|"
+_QUARTILES = "part_seconds_quartiles"
 
 
 def read_speed_rows(path, render):
@@ -79,7 +80,8 @@ def _parts_table(key, rows):
     backend, *workload, device = key
     lines = [
         f"| {PARTS[row['without']].meaning} "
-        f"| {row['part_seconds']:.3f} | {row['part_fraction']:.0%} |"
+        f"| {row['part_seconds']:.3f} | {' to '.join(map('{:.3f}'.format, row[_QUARTILES]))} "
+        f"| {row['part_fraction']:.0%} |"
         for row in sorted(rows, key=lambda row: -row["part_seconds"])
     ]
     title = f"**{backend}: {_title(*workload)}**"

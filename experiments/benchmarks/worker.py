@@ -1,8 +1,8 @@
 """The process in which one contender lives: it prepares, then trains whenever it is told to.
 
 It reads lines of JSON from standard input and answers each with one on standard output. While it
-waits for the next it computes nothing. The first line says what to prepare; then `"run"` and
-`"close"` follow.
+waits for the next it computes nothing. The first line says what to prepare; each further one is
+`"run"`.
 """
 
 import json
@@ -16,7 +16,7 @@ from run_cifar100 import keep_freed_memory
 
 
 def main():
-    """Serve until told to close, or until the referee is gone."""
+    """Serve until the referee is gone."""
     keep_freed_memory()
     with os.fdopen(os.dup(1), "w") as answers:
         # Libraries print where they like; the answers' pipe is not for them.
@@ -41,9 +41,7 @@ def serve(requests):
         "versions": environment["versions"],
         "parameters": prepared.parameters,
     }
-    for request in requests:
-        if request == "close":
-            return
+    for _ in requests:
         started = time.perf_counter()
         figures = prepared.run() or {}
         seconds = time.perf_counter() - started

@@ -45,7 +45,7 @@ def prepare_backend(arguments):
 
 def backend_of(directory):
     """Return the backend of the run or comparison in `directory`; None if it does not tell."""
-    for path in (directory / "environment.json", *directory.glob("*/environment.json")):
+    for path in (directory / "environment.json", directory / "comparison.json"):
         try:
             return json.loads(path.read_text(encoding="utf-8"))["backend"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -64,6 +64,8 @@ def start(module, **options):
     prepare_backend(sys.argv[1:])
     try:
         main = importlib.import_module(module).main
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ModuleNotFoundError as error:
         if error.name not in BACKENDS:
             raise

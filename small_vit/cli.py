@@ -1,6 +1,7 @@
 """The command line of `run_cifar100.py`."""
 
 import argparse
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from small_vit import hosts
 from small_vit.callbacks import TrainingDiverged
 from small_vit.comparison import compare, comparison_table, read_plan
 from small_vit.config import (
+    VANILLA,
     AugmentConfig,
     DataConfig,
     ExperimentConfig,
@@ -19,7 +21,7 @@ from small_vit.config import (
     TrainConfig,
 )
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.recipes import RECIPES
+from small_vit.recipes import RECIPES, keras_example
 from small_vit.runs import RunDirectory, new_path
 from small_vit.training import run_experiment
 
@@ -84,7 +86,8 @@ def main(arguments=None):
                 _run_one(options, config, directory)
         except KeyboardInterrupt:
             begun = RunDirectory(directory).begun() or read_plan(directory) is not None
-            advice = f"python run_cifar100.py --resume {directory}" if begun else "the same command"
+            again = f"python run_cifar100.py --resume {shlex.quote(str(directory))}"
+            advice = again if begun else "the same command"
             print(f"\nInterrupted. Go on with: {advice}")
             return 130
         except TrainingDiverged as error:
@@ -106,11 +109,12 @@ def parse(arguments):
         InputError: if a value is out of range, or `--resume` names no run.
     """
     start = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    start.add_argument("--recipe", choices=RECIPES, default="keras-example")
-    start.add_argument("--resume", type=Path)
+    # What is wrong with them is for the real parser to say.
+    start.add_argument("--recipe", nargs="?")
+    start.add_argument("--resume", nargs="?", type=Path)
     known, _ = start.parse_known_args(arguments)
     if known.resume is None:
-        base, plan = RECIPES[known.recipe](), {}
+        base, plan = RECIPES.get(known.recipe, keras_example)(), {}
     else:
         base, plan = _begun(known.resume)
     options = tyro.cli(
@@ -129,6 +133,13 @@ def parse(arguments):
         config=(tyro.conf.OmitArgPrefixes,),
     )
     model = options.model.vanilla() if options.vanilla else options.model
+    switched = [
+        name for name in VANILLA if getattr(options.model, name) != getattr(base.model, name)
+    ]
+    if options.vanilla and switched:
+        raise InputError(
+            f"--vanilla switches SPT and LSA off: leave it out, or {' and '.join(switched)}."
+        )
     config = ExperimentConfig(options.recipe, model, options.augment, options.data, options.train)
     if options.seeds is not None and not options.compare:
         raise InputError("--seeds is for --compare; a single run takes --seed.")

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from scipy import stats
 
@@ -14,7 +15,7 @@ from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import PUBLISHED
 from small_vit.runs import RunDirectory, make_folder, read_json, write_json, write_text
-from small_vit.training import run_experiment
+from small_vit.training import prepare, run_experiment
 
 
 @dataclass(frozen=True)
@@ -68,26 +69,20 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
     if config.model.arm == "vanilla":
         raise InputError("A comparison needs SPT or LSA on in the arm it compares with vanilla.")
     directory = Path(directory)
+    # Seed by seed, so that a comparison cut short still has pairs.
+    configs = [
+        arm.replace(train={"seed": seed})
+        for seed in range(config.train.seed, config.train.seed + seeds)
+        for arm in (config.replace(model=config.model.vanilla()), config)
+    ]
+    prepare(config)  # Bad input should leave no plan behind.
     if hosts.is_first():
         _begin(directory, config, seeds, resume)
-    arms = {
-        "vanilla": config.replace(model=config.model.vanilla()),
-        config.model.arm: config,
-    }
     results = []
-    # Seed by seed, so that a comparison cut short still has pairs.
-    for seed in range(config.train.seed, config.train.seed + seeds):
-        for arm, arm_config in arms.items():
-            path = directory / f"{arm}-seed{seed}"
-            begun = resume and RunDirectory(path).begun()
-            results.append(
-                run_experiment(
-                    arm_config.replace(train={"seed": seed}),
-                    path,
-                    resume=begun,
-                    tensorboard=tensorboard,
-                )
-            )
+    for run in configs:
+        path = directory / f"{run.model.arm}-seed{run.train.seed}"
+        begun = resume and RunDirectory(path).begun()
+        results.append(run_experiment(run, path, resume=begun, tensorboard=tensorboard))
     if hosts.is_first():
         save(plot_curves(read_histories([directory])), directory / "curves.png")
         write_text(
@@ -134,7 +129,8 @@ def _begin(directory, config, seeds, resume):
                 "Leave these as they were, or start a new comparison."
             )
     make_folder(directory)
-    write_json(directory / "comparison.json", {"config": config.to_dict(), "seeds": seeds})
+    plan = {"config": config.to_dict(), "seeds": seeds, "backend": keras.backend.backend()}
+    write_json(directory / "comparison.json", plan)
 
 
 def comparison_table(results):
@@ -204,8 +200,12 @@ def _captions(results):
     what = (
         f"{run.recipe} on {run.dataset}"
         + (f", changed ({'; '.join(changes)})" if changes else "")
-        + f": test set, last epoch of {run.epochs}, mean ± 95 % interval over seeds (paired by "
-        "seed in the difference)."
+        + f": test set, last epoch of {run.epochs}, "
+        + (
+            "mean ± 95 % interval over seeds (paired by seed in the difference)."
+            if len({run.seed for run in results}) > 1
+            else "one seed."
+        )
     )
     captions = [what, *where_run(results)]
     if run.best_on_test_accuracy is not None:

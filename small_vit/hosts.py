@@ -47,6 +47,15 @@ def is_first():
     return int(os.environ.get(PROCESS, 0)) == 0
 
 
+def of_first(number):
+    """Return the first host's `number`, an int, on every host; each must ask."""
+    if not several():
+        return number
+    from jax.experimental import multihost_utils
+
+    return int(multihost_utils.broadcast_one_to_all(number))
+
+
 def predict(model, images, batch_size):
     """Return on every host what `model.predict` returns on one.
 

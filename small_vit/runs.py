@@ -19,7 +19,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from contextlib import contextmanager
+import zipfile
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -94,7 +95,8 @@ def written_whole(path):
             os.fsync(written.fileno())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may refuse that, too
+            partial.unlink(missing_ok=True)
         raise InputError(
             f"Could not write {path}: {error.strerror or error}. Free space there or write "
             "elsewhere; a run that has begun goes on with --resume."
@@ -159,16 +161,19 @@ class RunDirectory:
         return self.path / name
 
     def create(self, config, environment, class_names):
-        """Start a new run here.
+        """Start a new run here; of several hosts the first does.
 
         Raises:
-            InputError: if a run is already here or the directory cannot be made.
+            InputError: if a run or comparison is already here or the directory cannot be made.
         """
-        if self.begun():
+        taken = any((self / name).exists() for name in ("config.json", "comparison.json"))
+        if hosts.of_first(taken):
             raise InputError(
-                f"{self.path} already holds a run. Go on with it by --resume {self.path}, or "
-                "choose another folder with --out."
+                f"{self.path} already holds a run or a comparison. Go on with it by --resume "
+                f"{self.path}, or choose another folder with --out."
             )
+        if not hosts.is_first():
+            return
         make_folder(self.path)
         write_json(self / "environment.json", environment)
         write_json(self / "classes.json", class_names)
@@ -184,11 +189,16 @@ class RunDirectory:
         Raises:
             InputError: if the directory holds no run.
         """
+        if not self.begun():
+            raise InputError(
+                f"{self.path} holds no run. Name a folder that holds config.json, as runs/NAME "
+                "does, or start a new run without --resume."
+            )
         try:
             return ExperimentConfig.from_dict(read_json(self / "config.json"))
         except (InputError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{self.path} holds no run: its config.json cannot be read ({error})."
+                f"{self.path} holds a run whose config.json cannot be read ({error})."
             ) from error
 
     def refuse_another(self, config, environment):
@@ -200,9 +210,9 @@ class RunDirectory:
         changed = self.config().differences(config)
         begun = read_json(self / "environment.json")
         changed += [
-            f"{name}: {begun[name]} -> {environment[name]}"
+            f"{name}: {begun.get(name)} -> {environment[name]}"
             for name in ("backend", "data_fingerprint")
-            if begun[name] != environment[name]
+            if begun.get(name) != environment[name]
         ]
         if changed:
             raise InputError(
@@ -254,16 +264,23 @@ class RunDirectory:
         path = self / "checkpoint.npz"
         if not path.exists():
             return []
-        with np.load(path) as arrays:
-            state = _state(model)
-            if len(arrays.files) != len(state) + 1:
-                raise InputError(
-                    f"{path} has {len(arrays.files) - 1} variables where the model now has "
-                    f"{len(state)}: the code has changed since. Start a new run."
-                )
-            for index, variable in enumerate(state):
-                variable.assign(arrays[f"variable_{index}"])
-            history = json.loads(str(arrays["history"]))
+        try:
+            with np.load(path) as arrays:
+                values = [arrays[f"variable_{index}"] for index in range(len(arrays.files) - 1)]
+                history = json.loads(str(arrays["history"]))
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{path} is damaged: {error!r}. Delete it to train from the start, or start a new "
+                "run."
+            ) from error
+        state = _state(model)
+        if [value.shape for value in values] != [tuple(variable.shape) for variable in state]:
+            raise InputError(
+                f"{path} holds other variables than the model has now: the code has changed since. "
+                "Start a new run."
+            )
+        for variable, value in zip(state, values, strict=True):
+            variable.assign(value)
         if hosts.is_first():
             # The run may have died between the checkpoint and these.
             self.write_history(history)
@@ -277,12 +294,27 @@ class RunDirectory:
     def finish(self, result):
         """Write the result and drop the checkpoint, which nothing needs any more."""
         write_json(self / "result.json", dataclasses.asdict(result))
+        self.drop_checkpoint()
+
+    def drop_checkpoint(self):
+        """Delete the checkpoint, if it is there."""
         (self / "checkpoint.npz").unlink(missing_ok=True)
 
     def result(self):
-        """Read the result; None while the run has not ended."""
+        """Read the result; None while the run has not ended.
+
+        Raises:
+            InputError: if it is damaged, or of another version of this package.
+        """
         path = self / "result.json"
-        return Result(**read_json(path)) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            return Result(**read_json(path))
+        except TypeError as error:
+            raise InputError(
+                f"{path} is no result of this version: {error}. Start a new run."
+            ) from error
 
 
 def describe_environment(devices, data_fingerprint):

@@ -7,8 +7,8 @@ import jax
 import keras
 import numpy as np
 from jax import lax
-from jax.experimental import multihost_utils
 
+from small_vit import hosts
 from small_vit.batches import ShuffledBatches
 from small_vit.datasets import Split
 
@@ -105,7 +105,7 @@ class ScanEngine:
         seconds_per_step = (time.perf_counter() - started) / (last - first)
         steps_per_call = max(1, round(SECONDS_PER_CALL / seconds_per_step))
         # Each host has its own clock, and all must make the same calls.
-        self._steps_per_call = int(multihost_utils.broadcast_one_to_all(steps_per_call))
+        self._steps_per_call = hosts.of_first(steps_per_call)
         callbacks.on_train_batch_end(step + last - first - 1, self.model.get_metrics_result())
 
     def _build_metrics(self):

@@ -53,31 +53,21 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         TrainingDiverged: if the loss stops being finite; the last checkpoint stays.
     """
     directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
-    if not config.model.num_layers:
-        raise InputError("A run's model needs num_layers of at least 1. Received: 0.")
-    strategy = choose_strategy(config.train.strategy)
-    if config.train.batch_size % strategy.devices:
-        raise InputError(
-            f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
-            f"Received: {config.train.batch_size}. Change it, or take one device by --strategy."
-        )
     if config.train.deterministic:
         _make_deterministic()
     if tensorboard:
         _require_tensorflow()
-
-    # ---------------------------------------------------------------- data
-    dataset = datasets.load(config.data.dataset, config.data.data_dir)
-    train, validation = split_training_images(dataset, config)
+    strategy, dataset, train, validation = prepare(config)
 
     # ------------------------------------------------------- run directory
     environment = describe_environment(strategy.description, datasets.fingerprint(dataset))
     if resume:
         directory.refuse_another(config, environment)
         if directory.result() is not None:
+            directory.drop_checkpoint()  # should the run have died before it did
             return directory.result()
         environment = directory.go_on(environment)
-    elif hosts.is_first():
+    else:
         directory.create(config, environment, dataset.class_names)
 
     with strategy.scope, precision(config.train.precision):
@@ -167,6 +157,36 @@ def _best_on_test(config, history):
     best = max(history, key=lambda row: row["val_accuracy"])
     names = ("accuracy", "top5_accuracy")
     return {f"best_on_test_{name}": best[f"val_{name}"] for name in names}
+
+
+def prepare(config):
+    """Find the devices and load the data of a run, so that what is wrong with them shows first.
+
+    Args:
+        config: `ExperimentConfig`.
+
+    Returns:
+        `(Strategy, Dataset, Split, Split)`, the splits for training and validation.
+
+    Raises:
+        InputError: if the config cannot be trained with what is there.
+    """
+    if not config.model.num_layers:
+        raise InputError("A run's model needs num_layers of at least 1. Received: 0.")
+    strategy = choose_strategy(config.train.strategy)
+    if config.train.batch_size % strategy.devices:
+        raise InputError(
+            f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
+            f"Received: {config.train.batch_size}. Change it, or take one device by --strategy."
+        )
+    dataset = datasets.load(config.data.dataset, config.data.data_dir)
+    train, validation = split_training_images(dataset, config)
+    if len(train) < strategy.devices:
+        raise InputError(
+            f"train_examples must be at least 1 for each of the {strategy.devices} devices. "
+            f"Received: {len(train)} training images."
+        )
+    return strategy, dataset, train, validation
 
 
 def split_training_images(dataset, config):

@@ -186,7 +186,9 @@ def test_a_changed_config_is_refused_by_name(finished):
 def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     short, run, first = finished
     before = (run / "model.keras").stat().st_mtime_ns
+    (run / "checkpoint.npz").touch()  # what a kill at the very end leaves
     assert run_experiment(short, run, resume=True) == first
+    assert not (run / "checkpoint.npz").exists()
     assert (run / "model.keras").stat().st_mtime_ns == before
     with monkeypatch.context() as patch:
         patch.setattr(datasets, "fingerprint", lambda dataset: "of other data")

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 
@@ -34,6 +35,16 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_disk_that_is_read_only_is_one_clear_error(tmp_path, monkeypatch):
+    def refuse(path, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("small_vit.runs.Path.unlink", refuse)
+    message = r"Could not write .*file: Read-only"
+    with pytest.raises(InputError, match=message), written_whole(tmp_path / "file") as path:
+        refuse(path)
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_error(config, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match=r"Could not make the folder .*--out"):
@@ -53,8 +64,39 @@ def test_a_folder_without_a_run_cannot_be_resumed(config, tmp_path):
     with pytest.raises(InputError, match="holds no run"):
         training.run_experiment(config, tmp_path, resume=True)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="holds no run"):
+    with pytest.raises(InputError, match=r"config\.json cannot be read"):
         RunDirectory(tmp_path).config()
+
+
+def test_a_run_is_not_put_where_a_comparison_is(config, tmp_path):
+    (tmp_path / "comparison.json").write_text("{}")
+    with pytest.raises(InputError, match="already holds a run or a comparison"):
+        training.run_experiment(config, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
+    def model(units):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+        model.compile("sgd", "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    directory = RunDirectory(tmp_path)
+    directory.save_checkpoint(model(3), [{"epoch": 1}])
+    assert directory.restore_checkpoint(model(3)) == [{"epoch": 1}]
+    with pytest.raises(InputError, match=r"checkpoint\.npz holds other variables"):
+        directory.restore_checkpoint(model(4))
+    path = tmp_path / "checkpoint.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"checkpoint\.npz is damaged"):
+        directory.restore_checkpoint(model(3))
+
+
+def test_a_result_of_another_version_is_refused(tmp_path):
+    (tmp_path / "result.json").write_text('{"seed": 0}')
+    with pytest.raises(InputError, match=r"result\.json is no result of this version.*accuracy"):
+        RunDirectory(tmp_path).result()
 
 
 def test_other_data_or_backend_is_refused(config, tmp_path):

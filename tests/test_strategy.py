@@ -153,6 +153,13 @@ def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_fewer_images_than_devices_are_refused(monkeypatch):
+    many = dataclasses.replace(choose_strategy("cpu"), devices=32)
+    monkeypatch.setattr(training, "choose_strategy", lambda name: many)
+    with pytest.raises(InputError, match=r"each of the 32 devices\. Received: 20 training"):
+        training.prepare(digits().replace(data={"train_examples": 20}))
+
+
 @pytest.mark.parametrize("name", ["auto", "cpu"])
 def test_the_cpu_is_found(name):
     strategy = choose_strategy(name)

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import operator
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from small_vit.errors import InputError
@@ -42,6 +43,10 @@ def whole_shift(patch_size: Size, shift_ratio: float) -> tuple[int, int]:
     return tuple(int(side * shift_ratio + 1e-9) for side in as_pair(patch_size))
 
 
+def _is_whole(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 class _Checked:
     """Gives a dataclass checks that read off its annotations, and a copy with changes."""
 
@@ -52,10 +57,12 @@ class _Checked:
             if choices and value not in choices:
                 raise InputError(f"{name} is one of {choices}. Received: {value!r}.")
             if hint is int:
-                whole = isinstance(value, int) and not isinstance(value, bool)
-                self._require(whole, name, "a whole number")
+                self._require(_is_whole(value), name, "a whole number")
             if hint is float:
-                self._require(math.isfinite(value), name, "a finite number")
+                finite = isinstance(value, Real) and math.isfinite(value)
+                self._require(finite, name, "a finite number")
+            if get_origin(hint) is tuple:
+                self._require(isinstance(value, tuple | list), name, "a tuple")
 
     def _require(self, holds: bool, name: str, rule: str) -> None:
         if not holds:
@@ -141,7 +148,9 @@ class ModelConfig(_Checked):
             "shift_ratio",
             f"0 or a pixel of patch_size={self.patch_size} at least",
         )
-        self._require(all(units >= 1 for units in self.head_units), "head_units", "positive ints")
+        positive = all(_is_whole(units) and units >= 1 for units in self.head_units)
+        self._require(positive, "head_units", "positive ints")
+        self._require(self.norm_epsilon > 0, "norm_epsilon", "above 0")
         for name in ("attention_dropout", "dropout", "stochastic_depth", "head_dropout"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
         image, patch = as_pair(self.image_size), as_pair(self.patch_size)

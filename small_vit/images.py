@@ -10,7 +10,8 @@ def read_image(path, size, channels=3) -> np.ndarray:
     """Read an image file, cut its middle out in the shape of `size` and scale it to that.
 
     Args:
-        path: The file, in any format that Pillow reads.
+        path: The file, in any format that Pillow reads. Levels of 16 bits are scaled to 8; what
+            is transparent is put on white.
         size: (height, width).
         channels: 3, or 1 for grey levels.
 
@@ -18,15 +19,40 @@ def read_image(path, size, channels=3) -> np.ndarray:
         uint8 `(height, width, channels)`.
 
     Raises:
-        InputError: if the file is missing or no image.
+        InputError: if the file is missing or no image, or if its levels have no known range.
     """
     try:
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            return fit_image(upright.convert("L" if channels == 1 else "RGB"), size)
-    except (OSError, Image.DecompressionBombError) as error:
+            opaque = _on_white(_with_8_bits(ImageOps.exif_transpose(image)))
+            return fit_image(opaque.convert("L" if channels == 1 else "RGB"), size)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"Cannot read {path} as an image: {reason}.") from error
+
+
+def _with_8_bits(image):
+    """Scale levels of 16 bits, which Pillow's own `convert` would clip at 255."""
+    if image.mode == "F":
+        raise ValueError(
+            "its levels are floating-point numbers, whose range is not known; save it with 8 or "
+            "16 bits a level"
+        )
+    if not image.mode.startswith("I"):  # I;16 and its byte orders; I holds 16 bits in 32
+        return image
+    levels = np.asarray(image)
+    if levels.min() < 0 or levels.max() > 65535:
+        raise ValueError(
+            f"its levels go from {levels.min()} to {levels.max()}, beyond the 0 to 65535 of 16 "
+            "bits; save it with 8 or 16 bits a level"
+        )
+    return Image.fromarray(np.round(levels / 257).astype("uint8"))
+
+
+def _on_white(image):
+    if not image.has_transparency_data:
+        return image
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA"))
 
 
 def fit_image(image, size) -> np.ndarray:

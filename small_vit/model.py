@@ -1,8 +1,10 @@
 """The Vision Transformer classifier."""
 
 import keras
+import numpy as np
 
 from small_vit.config import ModelConfig, as_pair
+from small_vit.errors import InputError
 from small_vit.layers import (
     HashedDropout,
     PatchEncoder,
@@ -48,10 +50,19 @@ def create_vit_classifier(
         float32 logits `(batch, num_classes)`.
 
     Raises:
-        InputError: if a field is out of range or does not go with the others.
+        InputError: if a field is out of range or does not go with the others, or `config` or
+            `input_shape` is no such thing.
         TypeError: if a keyword is not a field of `ModelConfig`.
     """
-    config = (config or ModelConfig()).replace(**fields)
+    config = ModelConfig() if config is None else config
+    if not isinstance(config, ModelConfig):
+        raise InputError(f"`config` must be a ModelConfig. Received: config={config!r}")
+    if np.shape(input_shape) != (3,):
+        raise InputError(
+            "`input_shape` must be (height, width, channels). "
+            f"Received: input_shape={input_shape!r}"
+        )
+    config = config.replace(**fields)
     if vanilla:
         config = config.vanilla()
 
@@ -60,7 +71,7 @@ def create_vit_classifier(
     if as_pair(config.image_size) != tuple(input_shape[:2]):
         # Not the Resizing layer: called without `training` it counts as training, and Keras hands
         # that on to every dropout behind it.
-        x = keras.ops.image.resize(x, as_pair(config.image_size))
+        x = keras.ops.image.resize(x, as_pair(config.image_size), data_format="channels_last")
     if augmentation is not None:
         x = augmentation(x)
     x = _tokens(x, config)
@@ -122,9 +133,9 @@ def _head(tokens, config, num_classes):
     """(batch, tokens, projection_dim) -> (batch, num_classes)."""
     x = keras.layers.LayerNormalization(epsilon=config.norm_epsilon, name="norm")(tokens)
     if config.pooling == "flatten":
-        x = keras.layers.Flatten(name="pooling")(x)
+        x = keras.layers.Flatten(data_format="channels_last", name="pooling")(x)
     elif config.pooling == "mean":
-        x = keras.layers.GlobalAveragePooling1D(name="pooling")(x)
+        x = keras.layers.GlobalAveragePooling1D(data_format="channels_last", name="pooling")(x)
     else:
         x = x[:, 0]
     x = HashedDropout(config.head_dropout, name="head_dropout")(x)

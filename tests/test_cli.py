@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ import pytest
 from PIL import Image
 
 import run_cifar100
-from small_vit import cli, predict
-from small_vit.errors import InputError
-from small_vit.images import read_image
+from small_vit import cli
 from small_vit.recipes import digits, keras_example
 
 pytestmark = pytest.mark.any_backend
@@ -66,6 +63,9 @@ def test_flags_change_the_recipe():
         ("--recipe digits --train-examples 1000000", "1000000"),
         ("--recipe digits --strategy tpu", "--strategy tpu"),
         ("--recipe digits --num-layers 0", "num_layers of at least 1"),
+        ("--recipe digits --compare --train-examples 1000000", "1000000"),
+        ("--recipe digits --compare --seeds 2 --seed 4294967295", "below 2**32"),
+        ("--recipe digits --vanilla --shifts cardinal", "leave it out, or shifts"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):
@@ -80,7 +80,10 @@ def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("arguments", ["--no-such-flag", "--epochs many", "--backend mxnet"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["--no-such-flag", "--epochs many", "--backend mxnet", "--recipe no-such", "--recipe"],
+)
 def test_what_the_parser_refuses_exits_with_2_too(arguments):
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments.split())
@@ -160,10 +163,9 @@ def test_the_backend_flag_reaches_keras():
     assert run("-c", code).stdout.strip() == "jax"
 
 
-@pytest.mark.parametrize("folder", ["", "vanilla-seed0"])
-def test_a_run_goes_on_with_the_backend_it_was_begun_on(folder, tmp_path):
-    (tmp_path / folder).mkdir(exist_ok=True)
-    (tmp_path / folder / "environment.json").write_text('{"backend": "jax"}')
+@pytest.mark.parametrize("name", ["environment.json", "comparison.json"])
+def test_what_was_begun_goes_on_with_its_backend(name, tmp_path):
+    (tmp_path / name).write_text('{"backend": "jax"}')
     assert run_cifar100.backend_of(tmp_path) == "jax"
     assert run_cifar100.backend_of(tmp_path / "absent") is None
 
@@ -192,29 +194,3 @@ def test_a_second_run_finds_its_program_compiled(tmp_path, monkeypatch):
         programs = (tmp_path / ".cache" / "small_vit" / "jax").glob("jit__steps*-cache")
         listings.append(sorted(program.name for program in programs))
     assert listings[0] and listings[0] == listings[1]
-
-
-def test_prediction_refuses_what_it_cannot_use(tmp_path):
-    with pytest.raises(InputError, match=r"model\.keras is no saved model"):
-        predict.load_model(tmp_path)
-    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
-        archive.writestr("notes.txt", "no model")
-    with pytest.raises(InputError, match=r"other\.keras is no saved model"):
-        predict.load_model(tmp_path / "other.keras")
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="has not ended"):
-        predict.load_model(tmp_path)
-    (tmp_path / "notes.txt").write_text("no image")
-    with pytest.raises(InputError, match=r"notes\.txt as an image"):
-        read_image(tmp_path / "notes.txt", (8, 8))
-    with pytest.raises(InputError, match=r"absent\.png as an image: No such file"):
-        read_image(tmp_path / "absent.png", (8, 8))
-
-
-def test_an_image_is_cropped_about_its_centre(tmp_path):
-    """A wide picture: black, a white square in the middle, black."""
-    pixels = np.zeros((10, 30, 3), "uint8")
-    pixels[:, 10:20] = 255
-    Image.fromarray(pixels).save(tmp_path / "wide.png")
-    assert (read_image(tmp_path / "wide.png", (5, 5)) > 200).all()
-    assert read_image(tmp_path / "wide.png", (5, 4), channels=1).shape == (5, 4, 1)

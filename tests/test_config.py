@@ -1,6 +1,7 @@
 """The configs: checks, JSON, differences, names of arms."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -77,10 +78,14 @@ def test_choice_is_checked(section, field, value):
         (ModelConfig, "shift_ratio", -0.1),
         (ModelConfig, "shift_ratio", 0.16),
         (ModelConfig, "head_units", (4, 0)),
+        (ModelConfig, "head_units", (4, "a")),
+        (ModelConfig, "head_units", 6),
         (ModelConfig, "attention_dropout", 1.0),
         (ModelConfig, "dropout", -0.1),
+        (ModelConfig, "dropout", "a"),
         (ModelConfig, "stochastic_depth", 1.0),
         (ModelConfig, "head_dropout", 2.0),
+        (ModelConfig, "norm_epsilon", 0.0),
         (ModelConfig, "patch_size", (6, 73)),
         (AugmentConfig, "rotation", -0.1),
         (AugmentConfig, "translation", -0.1),
@@ -102,7 +107,8 @@ def test_choice_is_checked(section, field, value):
     ],
 )
 def test_range_is_checked(section, field, value):
-    with pytest.raises(InputError, match=rf"{field} must be .*Received"):
+    received = re.escape(repr(value))
+    with pytest.raises(InputError, match=rf"{field} must be .*Received: {received}\.$"):
         section(**{field: value})
 
 

@@ -16,27 +16,66 @@ pytestmark = pytest.mark.any_backend
 
 PREDICT = """
 import sys
+from pathlib import Path
 import numpy as np
 import small_vit
 import keras
 
-assert keras.backend.backend() == sys.argv[3]
-logits = keras.saving.load_model(sys.argv[1]).predict(np.load(sys.argv[2]), verbose=0)
-np.save(sys.argv[2], logits)
+folder = Path(sys.argv[1])
+assert keras.backend.backend() == sys.argv[2]
+for path in folder.glob("*.keras"):
+    logits = keras.saving.load_model(path).predict(np.load(folder / "images.npy"), verbose=0)
+    np.save(path.with_suffix(".npy"), logits)
 """
 
 OTHERS = [
-    name
+    pytest.param(
+        name,
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec(name) is None, reason=f"{name} is not installed"
+        ),
+    )
     for name in ("tensorflow", "jax", "torch")
-    if name != BACKEND and importlib.util.find_spec(name) is not None
+    if name != BACKEND
 ]
+MODELS = {
+    "vanilla": {"vanilla": True},
+    "spt+lsa": {},
+    "paper": {
+        "position_embedding": "sincos2d",
+        "pooling": "class_token",
+        "temperature": "head",
+        "temperature_form": "multiplier",
+        "qkv_bias": False,
+    },
+}
 
 
-@pytest.mark.parametrize("vanilla", [True, False], ids=["vanilla", "spt+lsa"])
 @pytest.mark.parametrize("other", OTHERS)
-def test_same_weights_give_the_same_logits(other, vanilla, tmp_path):
+def test_same_weights_give_the_same_logits(other, tmp_path):
+    models = {name: make(**fields) for name, fields in MODELS.items()}
+    for name, model in models.items():
+        model.save(tmp_path / f"{name}.keras")
+    images = normal((3, 8, 8, 3))
+    np.save(tmp_path / "images.npy", images)
+
+    root = Path(__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-c", PREDICT, tmp_path, other],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": other,
+            "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+        },
+        check=True,
+    )
+
+    for name, model in models.items():
+        close(np.load(tmp_path / f"{name}.npy"), to_numpy(model(images, training=False)))
+
+
+def make(**fields):
     model = create_vit_classifier(
-        vanilla=vanilla,
         input_shape=(8, 8, 3),
         num_classes=5,
         image_size=12,
@@ -46,21 +85,6 @@ def test_same_weights_give_the_same_logits(other, vanilla, tmp_path):
         num_heads=2,
         key_dim=4,
         head_units=(6,),
+        **fields,
     )
-    randomize(model)
-    images = normal((3, 8, 8, 3))
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", images)
-
-    root = Path(__file__).parents[1]
-    subprocess.run(
-        [sys.executable, "-c", PREDICT, tmp_path / "model.keras", tmp_path / "images.npy", other],
-        env={
-            **os.environ,
-            "KERAS_BACKEND": other,
-            "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
-        },
-        check=True,
-    )
-
-    close(np.load(tmp_path / "images.npy"), to_numpy(model(images, training=False)))
+    return randomize(model)

@@ -1,5 +1,6 @@
 """The patch encoder: what is added to which token."""
 
+import json
 import math
 
 import numpy as np
@@ -81,6 +82,17 @@ def test_class_token_has_no_sincos_position():
     close(output[:, 1], tokens[:, 0] + np.array(sincos(0, 8)), 1e-6)
 
 
+@pytest.mark.parametrize(
+    ("num_patches", "plain"),
+    [(np.int64(9), 9), ((np.int64(3), np.int64(3)), (3, 3)), (np.array([3, 3]), (3, 3))],
+)
+def test_number_of_patches_by_numpy(num_patches, plain):
+    layer, _ = run(normal((1, 9, 8)), num_patches, position_embedding="sincos2d")
+
+    config = json.loads(json.dumps(layer.get_config()["num_patches"]))
+    assert config == (list(plain) if isinstance(plain, tuple) else plain)
+
+
 def test_no_position_embedding_changes_nothing():
     tokens = normal((2, 6, 8))
 
@@ -118,6 +130,9 @@ def test_learned_positions_start_uniform_within_a_twentieth():
     ("arguments", "message"),
     [
         ({"position_embedding": "rotary"}, "`position_embedding` is one of .*'rotary'"),
+        ({"num_patches": 6.0}, r"`num_patches` must be a positive int.*num_patches=6\.0"),
+        ({"num_patches": (2, 3, 4)}, r"`num_patches` must be .*=\(2, 3, 4\)"),
+        ({"num_patches": 0}, "`num_patches` must be a positive int.*num_patches=0"),
         ({"position_embedding": "sincos2d"}, r"needs num_patches=\(rows, columns\).*6"),
         ({"position_embedding": "sincos1d", "projection_dim": 7}, "divisible by 2.*7"),
         (

@@ -198,6 +198,7 @@ def test_bad_argument(kwargs, message):
         ({}, (None, 8, 3, 3), r"patch_size=\(4, 4\) does not fit into images of 8 x 3"),
         ({}, (None, None, 8, 3), "known height, width and number of channels"),
         ({}, (None, 8, 8, None), "known height, width and number of channels"),
+        ({}, (8, 8, 3), r"\(batch, height, width, channels\) .*input_shape=\(8, 8, 3\)"),
     ],
 )
 def test_images_that_do_not_fit(kwargs, input_shape, message):

@@ -138,8 +138,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         # query: (batch, T, heads, key_dim); key, value: (batch, S, heads, key_dim or value_dim)
         scores = ops.einsum(self._dot_product_equation, key, self._scale(query))
         if self.diagonal_mask:
-            # An additive constant, which the compiler folds: exp(low) is exactly 0, and so is its
-            # gradient. Keras's mask is twice as low, so what it masks loses even to the diagonal.
+            # An additive constant: exp(low) is exactly 0, and so is its gradient. Keras's mask is
+            # twice as low, so what it masks loses even to the diagonal.
             dtype = keras.backend.standardize_dtype(scores.dtype)
             low = -1.5e4 if dtype == "float16" else -5e8
             tokens = ops.shape(query)[1]

@@ -49,12 +49,19 @@ class PatchEncoder(keras.layers.Layer):
                 f"`position_embedding` is one of {POSITION_EMBEDDINGS}. "
                 f"Received: position_embedding={position_embedding!r}"
             )
-        self.num_patches = num_patches if isinstance(num_patches, int) else tuple(num_patches)
+        grid = np.array(num_patches)
+        if grid.dtype.kind not in "iu" or grid.shape not in ((), (2,)) or grid.min() < 1:
+            raise ValueError(
+                "`num_patches` must be a positive int or (rows, columns). "
+                f"Received: num_patches={num_patches!r}"
+            )
+        # Python's ints, whatever came in: `_grid` asks for them.
+        self.num_patches = tuple(grid.tolist()) if grid.ndim else int(grid)
         self.projection_dim = projection_dim
         self.position_embedding = position_embedding
         self.class_token = class_token
         self.embedding_initializer = keras.initializers.get(embedding_initializer)
-        self._count = num_patches if isinstance(num_patches, int) else math.prod(num_patches)
+        self._count = int(grid.prod())
         self._positions = None
         if position_embedding.startswith("sincos"):
             self._positions = self._sincos_positions()

@@ -167,12 +167,13 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         return (0, 0) if self.shifts == "none" else whole_shift(self.patch_size, self.shift_ratio)
 
     def _patches_shape(self, input_shape):
-        batch, height, width, channels = input_shape
-        if None in (height, width, channels):
+        if len(input_shape) != 4 or None in input_shape[1:]:
             raise ValueError(
-                "ShiftedPatchTokenization needs images of a known height, width and number of "
-                f"channels. Received: input_shape={tuple(input_shape)}"
+                "ShiftedPatchTokenization needs images (batch, height, width, channels) of a known "
+                "height, width and number of channels. "
+                f"Received: input_shape={tuple(input_shape)}"
             )
+        batch, height, width, channels = input_shape
         if self.image_size is not None and (height, width) != self.image_size:
             raise ValueError(
                 f"Images of {height} x {width} pixels do not fit image_size={self.image_size}"

@@ -421,7 +421,7 @@ def test_config_and_keywords_are_the_same():
 def test_kernels_and_embeddings_start_as_asked():
     model = create_vit_classifier(
         input_shape=(8, 8, 3),
-        **{**TINY, "projection_dim": 256, "patch_size": 1, "num_layers": 1},
+        **{**TINY, **NO_SPT, "projection_dim": 256, "patch_size": 1, "num_layers": 1},
         embedding_initializer="standard_normal",
         kernel_initializer="glorot_normal",
     )

@@ -16,7 +16,7 @@ from benchmarks.sessions import PartsSession, SpeedSession
 from benchmarks.tables import parts_table, speed_table
 from benchmarks.workload import Arm, Augmentation, ModelName, Precision, Workload
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.runs import make_folder, write_text
+from small_vit.files import make_folder, write_text
 
 RESULTS = Path(__file__).resolve().parent / "results" / "speed"
 

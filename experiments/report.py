@@ -15,10 +15,11 @@ from collect import finished_runs
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.files import make_folder, write_text, written_whole
 from small_vit.plots import plot_curves, save
 from small_vit.recipes import PUBLISHED, RECIPES
 from small_vit.rows import read_rows
-from small_vit.runs import RunDirectory, make_folder, write_text, written_whole
+from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS, Run
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.summary import summarise, sweep_table

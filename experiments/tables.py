@@ -9,9 +9,9 @@ import tyro
 from benchmarks.markdown import parts_markdown, read_speed_rows, speed_markdown
 from small_vit.comparison import Estimate, by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.files import write_text
 from small_vit.recipes import PUBLISHED, RECIPES
 from small_vit.rows import read_rows
-from small_vit.runs import write_text
 from small_vit.sweeps import SWEEPS
 from small_vit.sweeps.summary import summarise, sweep_table
 

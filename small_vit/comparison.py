@@ -11,10 +11,11 @@ from scipy import stats
 from small_vit import hosts
 from small_vit.config import VANILLA, ExperimentConfig
 from small_vit.errors import InputError
+from small_vit.files import make_folder, read_json, write_json, write_text
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import PUBLISHED
-from small_vit.runs import RunDirectory, make_folder, read_json, write_json, write_text
+from small_vit.runs import RunDirectory
 from small_vit.training import prepare, run_experiment
 
 

@@ -12,8 +12,9 @@ from scipy.special import softmax
 
 import small_vit  # noqa: F401 - registers the layers
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.files import read_json
 from small_vit.images import read_image
-from small_vit.runs import RunDirectory, read_json
+from small_vit.runs import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """report.md: one run for a reader, with its pictures."""
 
 from small_vit.config import as_pair
+from small_vit.files import write_text
 from small_vit.images import scale_image
 from small_vit.plots import (
     plot_attention,
@@ -10,7 +11,6 @@ from small_vit.plots import (
     save,
 )
 from small_vit.recipes import RECIPES, changes_from_recipe
-from small_vit.runs import write_text
 
 
 def write_report(directory, config, result, model, logits, dataset):

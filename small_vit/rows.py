@@ -7,7 +7,8 @@ from pathlib import Path
 
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
-from small_vit.runs import Result, RunDirectory, make_folder, write_text
+from small_vit.files import make_folder, write_text
+from small_vit.runs import Result, RunDirectory
 
 
 def config_hash(config):

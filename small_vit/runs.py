@@ -14,13 +14,11 @@ import csv
 import dataclasses
 import importlib
 import json
-import os
 import platform
 import shlex
 import subprocess
 import sys
 import zipfile
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +29,7 @@ import numpy as np
 from small_vit import hosts
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
+from small_vit.files import make_folder, read_json, write_json, write_text, written_whole
 
 
 @dataclass(frozen=True)
@@ -78,66 +77,6 @@ class Result:
     """The same epoch's."""
     config_hash: str = ""
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
-
-
-@contextmanager
-def written_whole(path):
-    """Yield a path beside `path` to write to; it takes `path`'s place when the block succeeds.
-
-    Raises:
-        InputError: if the disk refuses (full, read-only, no permission).
-    """
-    path = Path(path)
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        yield partial
-        with partial.open("rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):  # the disk may refuse that, too
-            partial.unlink(missing_ok=True)
-        raise InputError(
-            f"Could not write {path}: {error.strerror or error}. Free space there or write "
-            "elsewhere; a run that has begun goes on with --resume."
-        ) from error
-
-
-def write_text(path, text):
-    """Write `text` to `path`, whole or not at all."""
-    with written_whole(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def write_json(path, value):
-    """Write `value` to `path` as JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def read_json(path):
-    """Read what `write_json` wrote.
-
-    Raises:
-        InputError: if the file cannot be read or is damaged.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}. Was it changed by hand?") from error
-
-
-def make_folder(path):
-    """Make the folder `path` and those above it.
-
-    Raises:
-        InputError: if the disk refuses.
-    """
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"Could not make the folder {path}: {error.strerror}. Choose another with --out."
-        ) from error
 
 
 def new_path(config, label):

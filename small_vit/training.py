@@ -3,14 +3,12 @@
 import importlib.util
 import os
 import time
-from contextlib import contextmanager
 
 import keras
 import numpy as np
 
 from small_vit import datasets, hosts
-from small_vit.augment import AutoAugment, Mix, RandomAffine, RandomCrop, RandomErasing
-from small_vit.augmented_classifier import AugmentedClassifier
+from small_vit.assembly import build_model, compile_model, precision, with_augmentation
 from small_vit.callbacks import (
     RunFiles,
     ShowProgress,
@@ -22,13 +20,10 @@ from small_vit.callbacks import (
 from small_vit.engine import make_engine
 from small_vit.errors import InputError
 from small_vit.evaluation import full_metrics, predict_logits
-from small_vit.model import create_vit_classifier
 from small_vit.multiply_adds import count_multiply_adds
-from small_vit.optimizers import AdamW
 from small_vit.recipes import changes_from_recipe
 from small_vit.report import write_report
 from small_vit.runs import Result, RunDirectory, describe_environment, new_path
-from small_vit.schedules import WarmUpCosine
 from small_vit.strategy import choose_strategy
 
 
@@ -201,113 +196,6 @@ def split_training_images(dataset, config):
     if data.train_examples is not None:
         train = datasets.take_balanced(train, data.train_examples, dataset.num_classes, seed)
     return train, validation
-
-
-def build_model(config, dataset):
-    """Return the config's classifier for the dataset's images, normalised by their statistics."""
-    mean, variance = channel_statistics(dataset.train.images)
-    augment = config.augment
-    affine = (augment.flip, augment.rotation, augment.zoom, augment.translation)
-    return create_vit_classifier(
-        config.model,
-        input_shape=dataset.image_shape,
-        num_classes=dataset.num_classes,
-        normalization=keras.layers.Normalization(
-            mean=mean, variance=variance, name="normalization"
-        ),
-        augmentation=RandomAffine(*affine, name="augmentation") if any(affine) else None,
-    )
-
-
-def with_augmentation(classifier, augment):
-    """Return the model to train: `classifier`, behind what an `AugmentConfig` does to raw images.
-
-    Args:
-        classifier: From `build_model`.
-        augment: `AugmentConfig`.
-
-    Returns:
-        An `AugmentedClassifier`, or `classifier` itself where there is nothing to do.
-    """
-    layers = []
-    if augment.crop_padding:
-        layers.append(RandomCrop(augment.crop_padding))
-    if augment.auto_augment:
-        layers.append(AutoAugment())
-    if augment.erasing:
-        # The paper's code erases normalised images and fills with the raw means, of 1.
-        statistics = classifier.get_layer("normalization")
-        means, variances = np.array([statistics.input_mean, statistics.input_variance])
-        fill = means + np.sqrt(variances) * means / 255
-        layers.append(RandomErasing(augment.erasing, fill=fill.tolist()))
-    mix = Mix(augment.mix) if augment.mix else None
-    return AugmentedClassifier(classifier, layers, mix) if layers or mix else classifier
-
-
-def channel_statistics(images):
-    """Return each channel's mean and variance over uint8 images, without a float copy of them.
-
-    Args:
-        images: uint8 `(examples, height, width, channels)`.
-
-    Returns:
-        Two lists of floats, in units of pixel values.
-    """
-    values = np.arange(256)
-    means, variances = [], []
-    for channel in range(images.shape[-1]):
-        # A part at a time: bincount makes eight bytes of each.
-        parts = np.array_split(images[..., channel], -(-len(images) // 1000))
-        counts = sum(np.bincount(part.ravel(), minlength=256) for part in parts)
-        share = counts / counts.sum()
-        means.append(float(share @ values))
-        variances.append(float(share @ (values - means[-1]) ** 2))
-    return means, variances
-
-
-def compile_model(model, train, steps_per_epoch, num_classes):
-    """Give `model` the optimizer, loss and metrics that a `TrainConfig` names."""
-    rate = train.learning_rate
-    if train.schedule == "warmup_cosine":
-        steps = train.epochs * steps_per_epoch
-        rate = WarmUpCosine(rate, steps, 0.0, round(train.warmup_fraction * steps))
-    model.compile(
-        optimizer=AdamW(
-            rate,
-            weight_decay=train.weight_decay,
-            decay_rule=train.decay_rule,
-            decay_exclude=train.decay_exclude,
-        ),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=train.label_smoothing
-        ),
-        metrics=[
-            keras.metrics.CategoricalAccuracy(name="accuracy"),
-            keras.metrics.TopKCategoricalAccuracy(min(5, num_classes), name="top5_accuracy"),
-        ],
-        jit_compile=_jit_compile(train.deterministic),
-    )
-    model.optimizer.build(model.trainable_variables)
-
-
-def _jit_compile(deterministic):
-    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains as much as on a GPU."""
-    if keras.backend.backend() != "tensorflow" or deterministic:
-        return "auto"
-    import tensorflow as tf
-
-    return "auto" if tf.distribute.has_strategy() else True
-
-
-@contextmanager
-def precision(name):
-    """Build and train under the dtype policy of that precision, then put the old one back."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _make_deterministic():

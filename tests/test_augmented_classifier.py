@@ -6,6 +6,7 @@ from keras import ops
 import small_vit as sv
 from layer_harness import to_numpy
 from small_vit import training
+from small_vit.assembly import with_augmentation
 from small_vit.augmented_classifier import AugmentedClassifier
 from small_vit.config import AugmentConfig
 from small_vit.recipes import digits
@@ -90,7 +91,7 @@ def test_loads_as_it_was_saved(batch, tmp_path):
 def test_nothing_to_do_leaves_the_classifier_alone():
     classifier = tiny_classifier()
 
-    assert training.with_augmentation(classifier, AugmentConfig()) is classifier
+    assert with_augmentation(classifier, AugmentConfig()) is classifier
 
 
 def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):

@@ -5,11 +5,11 @@ from scipy.special import softmax
 
 from layer_harness import to_numpy
 from small_vit import datasets
+from small_vit.assembly import build_model, compile_model
 from small_vit.batches import ShuffledBatches
 from small_vit.datasets import Split
 from small_vit.engine import FitEngine, make_engine
 from small_vit.recipes import digits
-from small_vit.training import build_model, compile_model
 
 # On other backends than JAX they are the same one.
 ENGINES = [make_engine, FitEngine] if keras.backend.backend() == "jax" else [make_engine]

@@ -9,10 +9,11 @@ from made_up import made_up_result
 from matplotlib.figure import Figure
 
 import report
+from small_vit.files import write_json
 from small_vit.plots import save
 from small_vit.recipes import cpu, keras_example
 from small_vit.rows import append_rows, as_row
-from small_vit.runs import RunDirectory, write_json
+from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS
 
 SPEED = {

@@ -11,9 +11,9 @@ import collect
 import tables
 from benchmarks.workload import Workload
 from small_vit.errors import InputError
+from small_vit.files import write_json
 from small_vit.recipes import digits
 from small_vit.rows import append_rows, as_row, config_hash
-from small_vit.runs import write_json
 from small_vit.sweeps import SWEEPS
 
 pytestmark = pytest.mark.any_backend

@@ -7,8 +7,8 @@ example, with the repairs without which it does not run on Keras 3 (see `_Attent
 import keras
 from keras import layers, ops
 
+from small_vit.assembly import precision
 from small_vit.tf_data import without_autotuning
-from small_vit.training import precision
 
 from .ours import count_parameters, wait_for
 from .prepared import Prepared, keras_device

@@ -3,15 +3,10 @@
 import keras
 import numpy as np
 
-# The names that `run_experiment` itself uses, so that what is timed is what it runs.
+# What `run_experiment` itself uses, so that what is timed is what it runs.
+from small_vit.assembly import build_model, compile_model, precision, with_augmentation
 from small_vit.datasets.dataset import Dataset, Split
-from small_vit.training import (
-    build_model,
-    compile_model,
-    make_engine,
-    precision,
-    with_augmentation,
-)
+from small_vit.engine import make_engine
 
 from .parts import PARTS
 from .prepared import Prepared, keras_device

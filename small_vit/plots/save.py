@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from small_vit.errors import InputError
-from small_vit.runs import make_folder, written_whole
+from small_vit.files import make_folder, written_whole
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:

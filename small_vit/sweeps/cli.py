@@ -10,10 +10,11 @@ import tyro
 from small_vit import datasets
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.files import make_folder, write_text
 from small_vit.plots import save
 from small_vit.recipes import RECIPES
 from small_vit.rows import read_rows
-from small_vit.runs import RunDirectory, make_folder, write_text
+from small_vit.runs import RunDirectory
 from small_vit.sweeps.grid import Arm, Run, Sweep, plan_runs
 from small_vit.sweeps.named import SWEEPS
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep

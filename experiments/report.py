@@ -10,7 +10,7 @@ import tyro
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from benchmarks.markdown import read_speed_rows, speed_markdown
+from benchmarks.markdown import parts_markdown, read_speed_rows, speed_markdown
 from collect import finished_runs
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
@@ -101,7 +101,11 @@ def write_report(sources):
         *(_sweep(sources, sweep, recipe) for sweep, recipe in swept),
         _sweeps_to_run(sources),
         "## Speed",
-        _benchmark(sources),
+        "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
+        "it. Of floor: of the speed at which matrix products alone, or memory alone, would run.",
+        _speed(sources, "benchmark", speed_markdown, "python experiments/benchmark.py"),
+        "What the parts of our step cost: the seconds saved when one is left out.",
+        _speed(sources, "profile", parts_markdown, "python experiments/benchmark.py --profile"),
     ]
     text = _join(*sections) + "\n"
     write_text(sources.folder / "report.md", text)
@@ -157,17 +161,11 @@ def _sweeps_to_run(sources):
     return "\n".join(["### Sweeps to come", "", "| sweep | recipe | |", "|---|---|---|", *lines])
 
 
-def _benchmark(sources):
-    rows = read_speed_rows(sources.results / "speed" / "benchmark.jsonl", speed_markdown)
+def _speed(sources, name, render, command):
+    rows = read_speed_rows(sources.results / "speed" / f"{name}.jsonl", render)
     if not rows:
-        return not_yet_run("python experiments/benchmark.py")
-    explained = (
-        "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
-        "it. Of floor: of the speed at which matrix products alone, or memory alone, would run."
-    )
-    return _join(
-        explained, speed_markdown(rows), _code({row["command"] for row in rows if "command" in row})
-    )
+        return not_yet_run(command)
+    return _join(render(rows), _code({row["command"] for row in rows if "command" in row}))
 
 
 def _run_pictures(sources, name, arms):

@@ -128,6 +128,7 @@ def test_what_is_not_yet_run_is_told_with_its_command(folder):
     text = (folder / "report.md").read_text()
     for recipe in ("paper", "paper-lr3e-3"):
         assert f"Not yet run: `python run_cifar100.py --recipe {recipe} --compare" in text
+    assert "Not yet run: `python experiments/benchmark.py --profile`" in text
     assert "spt+lsa on cifar100: published top-1 / top-5 76.92 / – %" in text
     for sweep in SWEEPS:
         for recipe in ("keras-example", "paper", "cpu"):

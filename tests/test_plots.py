@@ -396,13 +396,13 @@ def make_run(path, seed=0, **model):
 def test_histories_of_runs_that_differ_in_their_seed_alone_stand_together(tmp_path):
     make_run(tmp_path / "a0", seed=0).write_history(history(3, 2))
     make_run(tmp_path / "a1", seed=1).write_history(history(4))
-    make_run(tmp_path / "b", shift_ratio=0.25).write_history(history(5))
+    make_run(tmp_path / "b", shift_ratio=1.0).write_history(history(5))
     off = {"shifts": "none", "patch_norm": False, "temperature": "none", "diagonal_mask": False}
     make_run(tmp_path / "c", **off)
     assert read_histories([tmp_path]) == {
         "vanilla": [[]],
         "spt+lsa": [history(3, 2), history(4)],
-        "spt+lsa (model.shift_ratio: 0.5 -> 0.25)": [history(5)],
+        "spt+lsa (model.shift_ratio: 0.5 -> 1.0)": [history(5)],
     }
     assert read_histories([tmp_path / "a1"]) == {"spt+lsa": [history(4)]}
 

@@ -10,7 +10,7 @@ import tyro
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from benchmarks.markdown import parts_markdown, read_speed_rows, speed_markdown
+from benchmarks.markdown import render_speed_rows
 from collect import finished_runs
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
@@ -26,6 +26,7 @@ from small_vit.sweeps.summary import summarise, sweep_table
 from tables import (
     RESULTS,
     ROOT,
+    SPEED_TABLES,
     comparison_command,
     not_yet_run,
     rest_to_run,
@@ -103,9 +104,9 @@ def write_report(sources):
         "## Speed",
         "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
         "it. Of floor: of the speed at which matrix products alone, or memory alone, would run.",
-        _speed(sources, "benchmark", speed_markdown, "python experiments/benchmark.py"),
+        _speed(sources, "benchmark", "python experiments/benchmark.py"),
         "What the parts of our step cost: the seconds saved when one is left out.",
-        _speed(sources, "profile", parts_markdown, "python experiments/benchmark.py --profile"),
+        _speed(sources, "profile", "python experiments/benchmark.py --profile"),
     ]
     text = _join(*sections) + "\n"
     write_text(sources.folder / "report.md", text)
@@ -161,11 +162,12 @@ def _sweeps_to_run(sources):
     return "\n".join(["### Sweeps to come", "", "| sweep | recipe | |", "|---|---|---|", *lines])
 
 
-def _speed(sources, name, render, command):
-    rows = read_speed_rows(sources.results / "speed" / f"{name}.jsonl", render)
+def _speed(sources, name, command):
+    path = sources.results / "speed" / f"{name}.jsonl"
+    text, rows = render_speed_rows(path, SPEED_TABLES[name])
     if not rows:
         return not_yet_run(command)
-    return _join(render(rows), _code({row["command"] for row in rows if "command" in row}))
+    return _join(text, _code({row["command"] for row in rows if "command" in row}))
 
 
 def _run_pictures(sources, name, arms):

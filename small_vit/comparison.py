@@ -198,15 +198,12 @@ def by_arm(results):
 def _captions(results):
     run = results[0]
     changes = dict.fromkeys(change for run in results for change in run.changes)
+    changed = f", changed ({'; '.join(changes)})" if changes else ""
+    spread = "mean ± 95 % interval over seeds (paired by seed in the difference)"
+    if len({run.seed for run in results}) == 1:
+        spread = "one seed"
     what = (
-        f"{run.recipe} on {run.dataset}"
-        + (f", changed ({'; '.join(changes)})" if changes else "")
-        + f": test set, last epoch of {run.epochs}, "
-        + (
-            "mean ± 95 % interval over seeds (paired by seed in the difference)."
-            if len({run.seed for run in results}) > 1
-            else "one seed."
-        )
+        f"{run.recipe} on {run.dataset}{changed}: test set, last epoch of {run.epochs}, {spread}."
     )
     captions = [what, *where_run(results)]
     if run.best_on_test_accuracy is not None:

@@ -58,9 +58,10 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     environment = describe_environment(strategy.description, datasets.fingerprint(dataset))
     if resume:
         directory.refuse_another(config, environment)
-        if directory.result() is not None:
+        ended = directory.result()
+        if ended is not None:
             directory.drop_checkpoint()  # should the run have died before it did
-            return directory.result()
+            return ended
         environment = directory.go_on(environment)
     else:
         directory.create(config, environment, dataset.class_names)

@@ -41,7 +41,7 @@ def test_a_disk_that_is_read_only_is_one_clear_error(tmp_path, monkeypatch):
     def refuse(path, **kwargs):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("small_vit.runs.Path.unlink", refuse)
+    monkeypatch.setattr("small_vit.files.Path.unlink", refuse)
     message = r"Could not write .*file: Read-only"
     with pytest.raises(InputError, match=message), written_whole(tmp_path / "file") as path:
         refuse(path)

@@ -12,32 +12,29 @@ _HEADER = (
     "|---|---:|---:|---:|---|---:|---:|"
 )
 
-
 _PARTS_HEADER = "| left out | s saved | quartiles | of the step |\n|---|---:|---:|---:|"
-_QUARTILES = "part_seconds_quartiles"
 
 
-def read_speed_rows(path, render):
-    """Read a file of the benchmark's rows.
+def render_speed_rows(path, render):
+    """Read a file of the benchmark's rows and render it.
 
     Args:
         path: `Path`.
-        render: What will be made of them: `speed_markdown` or `parts_markdown`.
+        render: `speed_markdown` or `parts_markdown`.
 
     Returns:
-        List of dicts; empty if there is no such file.
+        `(text, rows)`, the rows a list of dicts; both empty if there is no such file.
 
     Raises:
         InputError: if it is damaged.
     """
     if not path.exists():
-        return []
+        return "", []
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        render(rows)
+        return render(rows), rows
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: {error!r}.") from error
-    return rows
 
 
 def speed_markdown(rows):
@@ -78,14 +75,20 @@ def parts_markdown(rows):
 
 def _parts_table(key, rows):
     backend, *workload, device = key
-    lines = [
-        f"| {PARTS[row['without']].meaning} "
-        f"| {row['part_seconds']:.3f} | {' to '.join(map('{:.3f}'.format, row[_QUARTILES]))} "
-        f"| {row['part_fraction']:.0%} |"
-        for row in sorted(rows, key=lambda row: -row["part_seconds"])
-    ]
+    lines = map(_part_line, sorted(rows, key=lambda row: -row["part_seconds"]))
     title = f"**{backend}: {_title(*workload)}**"
     return "\n".join([title, "", _PARTS_HEADER, *lines, "", f"On {device}."])
+
+
+def _part_line(row):
+    low, high = row["part_seconds_quartiles"]
+    cells = [
+        PARTS[row["without"]].meaning,
+        f"{row['part_seconds']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        f"{row['part_fraction']:.0%}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def _title(model, arm, batch_size, precision, augmentation):

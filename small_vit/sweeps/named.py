@@ -6,6 +6,7 @@ last axis is the baseline that the others are compared with (see `Sweep`).
 
 import math
 
+from small_vit.config import VANILLA
 from small_vit.sweeps.grid import Sweep
 
 SIZES = {
@@ -36,7 +37,7 @@ def _percent(share):
 _NO_SPT = {"shifts": "none", "patch_norm": False}
 _NO_TEMPERATURE = {"temperature": "none"}
 _NO_MASK = {"diagonal_mask": False}
-_VANILLA = {"model": _NO_SPT | _NO_TEMPERATURE | _NO_MASK}
+_VANILLA = {"model": VANILLA}
 _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
 
 SWEEPS = {

@@ -9,4 +9,5 @@ if __name__ == "__main__":
     sys.path.append(str(ROOT))
     from run_cifar100 import start
 
-    start("small_vit.sweeps.cli", results=ROOT / "experiments" / "results")
+    results = ROOT / "experiments" / "results"
+    start("small_vit.sweeps.cli", results=results)

@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.contenders import Backend, Contender, Name, all_contenders
-from benchmarks.sessions import PartsSession, SpeedSession
-from benchmarks.tables import parts_table, speed_table
+from benchmarks.sessions import PartsSession, SpeedSession, StartsSession
+from benchmarks.tables import parts_table, speed_table, starts_table
 from benchmarks.workload import Arm, Augmentation, ModelName, Precision, Workload
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text
 
 RESULTS = Path(__file__).resolve().parent / "results" / "speed"
+TABLES = {"benchmark": speed_table, "profile": parts_table, "starts": starts_table}
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,20 @@ class CommandLine:
     """Train steps in a measurement: enough that it takes a second."""
     profile: bool = False
     """Instead of comparing contenders, leave parts of our step out, one at a time."""
+    starts: bool = False
+    """Instead, time ours from the start of a process to the end of its first step, the first time
+    and once compiled programs are there."""
     python: dict[Backend, Path] = field(default_factory=dict)
     """Interpreter of a backend, as `jax PATH`, where one environment does not hold all of them.
     Default: the one that runs this."""
     to: Path | None = None
-    """File of rows. Default: experiments/results/speed/benchmark.jsonl, or profile.jsonl."""
+    """File of rows. Default: benchmark.jsonl, profile.jsonl or starts.jsonl in
+    experiments/results/speed."""
+
+    @property
+    def subject(self):
+        """What is measured, in the name of the file of rows."""
+        return "profile" if self.profile else "starts" if self.starts else "benchmark"
 
 
 def main(arguments=None):
@@ -73,7 +83,7 @@ def main(arguments=None):
     options = tyro.cli(CommandLine, prog="benchmark.py", args=arguments)
     with exit_on_input_error():
         _check(options)
-        path = options.to or RESULTS / f"{'profile' if options.profile else 'benchmark'}.jsonl"
+        path = options.to or RESULTS / f"{options.subject}.jsonl"
         make_folder(path.parent)
         try:
             _run(options, path)
@@ -82,6 +92,8 @@ def main(arguments=None):
 
 
 def _check(options):
+    if options.profile and options.starts:
+        raise InputError("--profile and --starts are two measurements: leave one of them out.")
     for name in ("rounds", "steps"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1. Received: {getattr(options, name)}.")
@@ -94,7 +106,7 @@ def _check(options):
 
 def _run(options, path):
     console = Console()
-    table = parts_table if options.profile else speed_table
+    table = TABLES[options.subject]
     sessions = _sessions(options)
     with _progress(console) as progress:
         task = progress.add_task("", total=sum(session.turns for session in sessions))
@@ -121,9 +133,10 @@ def _sessions(options):
     )
     workloads = [Workload(*choice, options.steps) for choice in choices]
     pythons = {backend: options.python.get(backend, sys.executable) for backend in options.backends}
-    if options.profile:
+    if options.profile or options.starts:
+        session = PartsSession if options.profile else StartsSession
         return [
-            PartsSession(workload, backend, pythons, options.rounds)
+            session(workload, backend, pythons, options.rounds)
             for workload in workloads
             for backend in options.backends
         ]

@@ -107,6 +107,9 @@ def write_report(sources):
         _speed(sources, "benchmark", "python experiments/benchmark.py"),
         "What the parts of our step cost: the seconds saved when one is left out.",
         _speed(sources, "profile", "python experiments/benchmark.py --profile"),
+        "From the start of a process to the end of its first step, the first time and once "
+        "compiled programs are there.",
+        _speed(sources, "starts", "python experiments/benchmark.py --starts"),
     ]
     text = _join(*sections) + "\n"
     write_text(sources.folder / "report.md", text)
@@ -125,9 +128,8 @@ def _comparison(sources, recipe):
     ]
     if not published:
         return ""
-    command = f"{comparison_command(recipe)} --out runs/{recipe}"
-    collect = f"python experiments/collect.py runs/{recipe} --to experiments/results/{recipe}.jsonl"
-    return _join(f"### {recipe}", "\n".join(published), f"{not_yet_run(command)}, then `{collect}`")
+    command = comparison_command(recipe)
+    return _join(f"### {recipe}", "\n".join(published), not_yet_run(command))
 
 
 def _sweep(sources, name, recipe):

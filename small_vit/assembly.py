@@ -38,6 +38,21 @@ def with_augmentation(classifier, augment):
     Returns:
         An `AugmentedClassifier`, or `classifier` itself where there is nothing to do.
     """
+    statistics = classifier.get_layer("normalization")
+    layers, mix = raw_augmentation(augment, statistics.input_mean, statistics.input_variance)
+    return AugmentedClassifier(classifier, layers, mix) if layers or mix else classifier
+
+
+def raw_augmentation(augment, mean, variance):
+    """Return what an `AugmentConfig` does to raw images, before they are normalised.
+
+    Args:
+        augment: `AugmentConfig`.
+        mean, variance: Of each channel, in units of pixel values.
+
+    Returns:
+        `(layers, mix)`: a list of layers on images, and a `Mix` or None.
+    """
     layers = []
     if augment.crop_padding:
         layers.append(RandomCrop(augment.crop_padding))
@@ -45,12 +60,10 @@ def with_augmentation(classifier, augment):
         layers.append(AutoAugment())
     if augment.erasing:
         # The paper's code erases normalised images and fills with the raw means, of 1.
-        statistics = classifier.get_layer("normalization")
-        means, variances = np.array([statistics.input_mean, statistics.input_variance])
-        fill = means + np.sqrt(variances) * means / 255
+        means = np.asarray(mean)
+        fill = means + np.sqrt(variance) * means / 255
         layers.append(RandomErasing(augment.erasing, fill=fill.tolist()))
-    mix = Mix(augment.mix) if augment.mix else None
-    return AugmentedClassifier(classifier, layers, mix) if layers or mix else classifier
+    return layers, Mix(augment.mix) if augment.mix else None
 
 
 def channel_statistics(images):

@@ -99,6 +99,16 @@ class RunFiles(keras.callbacks.Callback):
             self.directory.write_history(self.history)
 
 
+class FirstStep(keras.callbacks.Callback):
+    """Notes in `ended` when the first step has ended, by `time.perf_counter`."""
+
+    ended = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Note the time, once."""
+        self.ended = self.ended or time.perf_counter()
+
+
 class ShowProgress(keras.callbacks.Callback):
     """Shows the whole run: one line an epoch, and on a terminal a bar with the time left.
 

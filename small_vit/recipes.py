@@ -133,6 +133,46 @@ def paper_lr3e_3():
     return paper().replace(recipe="paper-lr3e-3", train={"learning_rate": 3e-3})
 
 
+def fast_60():
+    """An SPT+LSA ViT below 3 M weights to 60 % top-1 on CIFAR-100 in the fewest seconds on one GPU.
+
+    Source: this project; the model is the paper's with mean pooling, and the batches fill the
+    47,500 training images without a rest, so that one program trains.
+    Command: `python run_cifar100.py --recipe fast-60 --backend jax --seed SEED`, for five seeds.
+    Device and time: made for one GPU; not yet run in full.
+    Expected: not known. Epochs, rate and augmentation are first guesses, to be settled by accuracy
+    in validation where there is a GPU; the test set is for the five seeds after that.
+    """
+    return paper().replace(
+        recipe="fast-60",
+        model={"pooling": "mean", "stochastic_depth": 0.0},
+        augment={"auto_augment": False, "erasing": 0.0, "mix": 0.0},
+        data={"validation_split": "stratified", "validation_fraction": 0.05},
+        train={
+            "epochs": 40,
+            "batch_size": 500,
+            "learning_rate": 2e-3,
+            "precision": "bfloat16",
+        },
+    )
+
+
+def fast_70():
+    """As `fast-60`, to 70 %: longer, with mixed batches against overfitting.
+
+    Source: as `fast-60`.
+    Command: `python run_cifar100.py --recipe fast-70 --backend jax --seed SEED`, for five seeds.
+    Device and time: made for one GPU; not yet run in full.
+    Expected: not known, as for `fast-60`.
+    """
+    return fast_60().replace(
+        recipe="fast-70",
+        model={"stochastic_depth": 0.1},
+        augment={"mix": 0.5, "erasing": 0.25},
+        train={"epochs": 120},
+    )
+
+
 def cpu():
     """SPT+LSA against vanilla on the real CIFAR-100, small enough for a CPU.
 
@@ -196,6 +236,8 @@ RECIPES = {
     "keras-example-cosine": keras_example_cosine,
     "paper": paper,
     "paper-lr3e-3": paper_lr3e_3,
+    "fast-60": fast_60,
+    "fast-70": fast_70,
     "cpu": cpu,
     "digits": digits,
 }
@@ -217,6 +259,9 @@ def changes_from_recipe(config):
     same = {"seed": config.train.seed, "strategy": config.train.strategy}
     return recipe.replace(train=same).differences(config)
 
+
+FAST = {"fast-60": 0.6, "fast-70": 0.7}
+"""The recipes made for the fewest seconds to a top-1 accuracy, and that accuracy."""
 
 # By recipe, dataset and arm, each from one seed; the paper's are of the best test epoch.
 PUBLISHED = {

@@ -75,6 +75,12 @@ class Result:
     """The best epoch's on the test set, where that was watched (`validation_split="test"`)."""
     best_on_test_top5_accuracy: float | None = None
     """The same epoch's."""
+    train_seconds: float | None = None
+    """From the end of the first step, compiled by then, to the end of the last epoch, validation
+    included; None for a resumed run."""
+    process_seconds: float | None = None
+    """From the start of the process, earlier runs included, to the look at the test set; None for
+    a resumed run."""
     config_hash: str = ""
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 

@@ -6,10 +6,12 @@ import time
 
 import keras
 import numpy as np
+import psutil
 
 from small_vit import datasets, hosts
 from small_vit.assembly import build_model, compile_model, precision, with_augmentation
 from small_vit.callbacks import (
+    FirstStep,
     RunFiles,
     ShowProgress,
     StopAtNonFiniteLoss,
@@ -86,7 +88,9 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         started = time.perf_counter()
         title = f"{config.data.dataset} {config.model.arm} seed {config.train.seed}"
         progress = ShowProgress(title, config.train.epochs, len(history), engine.steps_per_epoch)
+        first_step = FirstStep()
         callbacks = [
+            first_step,
             StopAtNonFiniteLoss(),
             Validation(validation, config.train.batch_size),
             Temperatures(classifier),
@@ -107,9 +111,16 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
                 "rate, or in bfloat16 or float32 if this was float16."
             ) from error
 
+        trained = time.perf_counter()
+
         # -------------------------- test: looked at once, after everything
         logits = predict_logits(classifier, dataset.test.images, config.train.batch_size)
         seconds = earlier + time.perf_counter() - started
+        whole_run = {}
+        if not resume:
+            whole_run["train_seconds"] = round(trained - first_step.ended, 1)
+            process_started = psutil.Process().create_time()
+            whole_run["process_seconds"] = round(time.time() - process_started, 1)
         if hosts.is_first():
             directory.save_model(classifier)
 
@@ -139,6 +150,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         },
         changes=changes_from_recipe(config),
         forward_flops=2 * multiply_adds.total,
+        **whole_run,
         **_best_on_test(config, history),
     )
     if hosts.is_first():

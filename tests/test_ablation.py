@@ -42,7 +42,7 @@ def ablation(tmp_path, monkeypatch):
     def command(*arguments):
         start = ["tiny", "--recipe", "digits", "--epochs", "1", "--seeds", "1"]
         out = ["--out", str(tmp_path / "out")]
-        return cli.main(tmp_path / "results", [*start, *out, *arguments])
+        return cli.main(tmp_path / "results", arguments=[*start, *out, *arguments])
 
     return command
 
@@ -178,7 +178,7 @@ def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
 def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):
     out = ["--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as stop:
-        cli.main(tmp_path / "results", [*arguments.split(), *out])
+        cli.main(tmp_path / "results", arguments=[*arguments.split(), *out])
     assert stop.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())
@@ -225,9 +225,26 @@ def test_rows_of_another_place_count(ablation, tmp_path, trained):
     ]
 
 
-def script(*arguments):
+def test_a_comparison_trains_both_arms_and_its_rows_are_the_recipes(tmp_path, trained, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def compare(*arguments):
+        return cli.main(tmp_path, comparison=True, arguments=["--recipe", "digits", *arguments])
+
+    assert compare("--seeds", "1") == 0
+    assert compare("--seeds", "2") == 0
+    # LSA's temperature tells the arms apart.
+    assert trained == [(arm, seed, False) for seed in (0, 1) for arm in ("none", "layer")]
+    rows = read_rows(tmp_path / "digits.jsonl")
+    assert [row.arm for row in rows] == ["vanilla", "spt+lsa"] * 2
+    assert "| vanilla |" in (tmp_path / "runs" / "compare-digits" / "sweep.md").read_text()
+    assert compare("--epochs", "1", "--seeds", "1") == 0
+    assert len(read_rows(tmp_path / "digits-1-epochs.jsonl")) == 2
+
+
+def script(*arguments, name="ablation"):
     return subprocess.run(
-        [sys.executable, "experiments/ablation.py", *arguments],
+        [sys.executable, f"experiments/{name}.py", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -248,3 +265,8 @@ def test_the_script_plans_from_the_committed_rows():
     finished = [line for line in plan.splitlines() if line.endswith("finished")]
     rows = read_rows(ROOT / "experiments" / "results" / "parts-cpu.jsonl")
     assert len(finished) == sum(row.seed < 3 for row in rows) > 0
+
+
+def test_the_comparison_of_the_readme_is_finished():
+    plan = script("--recipe", "cpu", "--seeds", "7", "--dry-run", name="compare")
+    assert plan.count("finished") == 14

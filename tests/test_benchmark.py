@@ -1,5 +1,6 @@
 """The referee of the speed benchmark, its counts, and that contenders are what they are named."""
 
+import dataclasses
 import json
 import sys
 
@@ -11,17 +12,20 @@ import benchmark
 from benchmarks.contenders import Contender, Name, all_contenders
 from benchmarks.floor import floor_seconds, step_bytes, step_flops
 from benchmarks.keras_example import build
-from benchmarks.ours import count_parameters
+from benchmarks.ours import prepare as prepare_ours
 from benchmarks.parts import PARTS, parts_of
+from benchmarks.prepared import count_parameters
 from benchmarks.referee import Worker, WorkerFailed, prepare_all, quartiles, ratio, take_turns
 from benchmarks.rows import missing_row, speed_row
+from benchmarks.variants import VARIANTS
 from benchmarks.workload import MODELS, Workload, with_common_head
-from small_vit import create_vit_classifier
+from small_vit import assembly, create_vit_classifier, engine
 from small_vit.errors import InputError
 from small_vit.multiply_adds import count_multiply_adds
 
 BACKEND = keras.backend.backend()
 TINY = Workload("tiny", "spt+lsa", 4, "float32", "example", steps=2)
+PAPERS = Workload("tiny", "vanilla", 4, "float32", "paper", steps=2)
 
 
 # ------------------------------------------------------------------------ counts
@@ -71,7 +75,7 @@ def test_the_papers_model_is_the_papers():
 def test_libraries_take_part_on_torch_in_the_arms_they_have():
     everyone = all_contenders(("jax", "torch"), Name.__args__)
     assert {each.backend for each in everyone if each.library} == {"torch"}
-    assert all_contenders(("jax",), ("ours",)) == [Contender("ours", "jax")]
+    assert all_contenders(("jax",), ("ours", "ours-without-xla")) == [Contender("ours", "jax")]
 
 
 def test_contenders_are_asked_only_for_what_they_have():
@@ -82,6 +86,45 @@ def test_contenders_are_asked_only_for_what_they_have():
     assert not Contender("timm", "torch").has(workload("spt+lsa"))
     assert not Contender("keras-example", "jax").has(workload("vanilla", "paper"))
     assert Contender("ours-system-malloc", "jax").has(workload("vanilla", "paper"))
+    assert Contender("timm", "torch").has(workload("vanilla", "paper"))
+    assert not Contender("ours-keras-augmentation", "jax").has(workload("vanilla", "paper"))
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the other ways are TensorFlow's")
+@pytest.mark.parametrize("name", ["without-xla", "steps-per-execution", "resident"])
+def test_other_ways_train_the_same_weights(name, monkeypatch):
+    monkeypatch.setattr(engine, "_tensorflow_dataset", engine._tensorflow_dataset)  # put back after
+
+    def trained(change):
+        engines = []
+        watched = dataclasses.replace(
+            change, after_compile=lambda e: (change.after_compile(e), engines.append(e))
+        )
+        prepare_ours(TINY, watched).run()
+        return [keras.ops.convert_to_numpy(w) for w in engines[0].model.trainable_weights]
+
+    expected = trained(VARIANTS["ours"])
+    for weights, plain in zip(trained(VARIANTS[f"ours-{name}"]), expected, strict=True):
+        np.testing.assert_allclose(weights, plain, atol=1e-5)
+
+
+def test_kerass_own_augmentation_trains_in_place_of_ours(monkeypatch):
+    monkeypatch.setattr(assembly, "RandomAffine", assembly.RandomAffine)
+    layers = []
+    change = dataclasses.replace(
+        VARIANTS["ours-keras-augmentation"],
+        before_compile=lambda model: layers.extend(model.get_layer("augmentation").layers),
+    )
+    prepare_ours(TINY, change).run()
+    kinds = [type(layer) for layer in layers]
+    assert keras.layers.RandomZoom in kinds
+    assert assembly.RandomAffine not in kinds
+
+
+@pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
+def test_libraries_train_on_the_papers_augmentation():
+    pytest.importorskip("timm", exc_type=ImportError)
+    Contender("timm", "torch").prepare(PAPERS).run()
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
@@ -237,6 +280,18 @@ def test_two_contenders_and_a_python_that_fails(tmp_path, capsys):
     assert "ImportError: nothing here" in capsys.readouterr().out
 
 
+@pytest.mark.any_backend
+def test_a_start_is_timed_with_and_without_compiled_programs(tmp_path, capsys):
+    rows = run_benchmark(tmp_path, "--backends", BACKEND, "--starts")
+    assert [row["contender"] for row in rows] == ["ours"]
+    assert rows[0]["steps"] == 1
+    assert rows[0]["rounds"] == 2
+    for time in ("first_time", "second_time"):
+        low, high = rows[0][f"{time}_quartiles"]
+        assert 0.1 < low <= rows[0][f"{time}_seconds"] <= high
+    assert f"ours/{BACKEND}" in capsys.readouterr().out
+
+
 def test_a_worker_that_is_left_is_ended():
     with Worker(Contender("ours", BACKEND), TINY, BACKEND, sys.executable) as worker:
         assert worker.process.poll() is None
@@ -246,6 +301,8 @@ def test_a_worker_that_is_left_is_ended():
 def test_bad_input_is_refused(tmp_path):
     with pytest.raises(SystemExit, match="2"):
         run_benchmark(tmp_path, "--rounds", "0")
+    with pytest.raises(SystemExit, match="2"):
+        run_benchmark(tmp_path, "--profile", "--starts")
     options = benchmark.CommandLine(python={"jax": tmp_path / "absent"})
     with pytest.raises(InputError, match="absent"):
         benchmark._check(options)

@@ -139,6 +139,7 @@ def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
     assert f"Written to {out}" in training.stdout
     numbers = json.loads((out / "result.json").read_text())
     assert f"{numbers['test_accuracy'] * 100:.2f}" in training.stdout
+    assert 0 <= numbers["train_seconds"] < numbers["seconds"] < numbers["process_seconds"] < 300
     curves = EventAccumulator(str(out / "tensorboard" / "validation")).Reload()
     last = tf.make_ndarray(curves.Tensors("epoch_accuracy")[-1].tensor_proto)
     assert last == pytest.approx(numbers["validation_accuracy"])

@@ -6,10 +6,18 @@ import re
 import numpy as np
 import pytest
 
-from small_vit import AugmentConfig, DataConfig, ExperimentConfig, ModelConfig, TrainConfig
+from small_vit import (
+    AugmentConfig,
+    DataConfig,
+    ExperimentConfig,
+    ModelConfig,
+    TrainConfig,
+    create_vit_classifier,
+)
 from small_vit.config import as_pair
 from small_vit.errors import InputError
-from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.recipes import FAST, PUBLISHED, RECIPES
+from small_vit.sweeps.named import training_images
 
 pytestmark = pytest.mark.any_backend
 
@@ -36,6 +44,14 @@ def test_pairs_and_tuples_survive_json():
 @pytest.mark.parametrize("name", RECIPES)
 def test_recipe_carries_its_name(name):
     assert RECIPES[name]().recipe == name
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_fast_recipe_trains_a_small_model_in_batches_of_one_size(name):
+    config = RECIPES[name]()
+    assert config.model.arm == "spt+lsa"
+    assert create_vit_classifier(config.model).count_params() < 3e6
+    assert training_images(config) % config.train.batch_size == 0
 
 
 def test_published_results_belong_to_recipes_and_arms():

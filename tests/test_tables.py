@@ -67,29 +67,87 @@ def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatc
     )
     assert (
         "| `paper` | spt+lsa | 76.92 / – "
-        "| Not yet run: `python run_cifar100.py --recipe paper --compare --seeds 3` | 0 |" in table
+        "| Not yet run: `python experiments/compare.py --recipe paper --seeds 3` | 0 |" in table
     )
+
+
+def test_fast_recipes_tell_accuracy_and_seconds_or_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    rows = [
+        made_up_result(
+            arm="spt+lsa",
+            seed=seed,
+            test_accuracy=0.61,
+            train_seconds=10.0 + seed,
+            process_seconds=30.0 + seed,
+        )
+        for seed in range(3)
+    ]
+    append_rows(tmp_path / "fast-60.jsonl", rows)
+    table = tables.render("<!-- table: fast -->\n<!-- end -->")
+    assert "| `fast-60` | 60 | 61.00 ± 0.00 | 11.0 | 31.0 | 3 |" in table
+    command = "python run_cifar100.py --recipe fast-70 --backend jax --seed SEED"
+    assert f"| `fast-70` | 70 | Not yet run: `{command}` |  |  | 0 |" in table
+
+
+SPEED_ROW = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none", 1)) | {
+    "status": "measured",
+    "backend": "jax",
+    "device": "a device",
+    "command": "python experiments/benchmark.py",
+}
+
+
+def speed_tables(tmp_path, name, rows):
+    (tmp_path / "speed").mkdir(exist_ok=True)
+    lines = "".join(json.dumps(SPEED_ROW | row) + "\n" for row in rows)
+    (tmp_path / "speed" / f"{name}.jsonl").write_text(lines)
+    return tables.render(f"<!-- table: {name} -->\n<!-- end -->")
 
 
 def test_the_profile_tells_what_each_part_costs(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    (tmp_path / "speed").mkdir()
-    told = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none", 1))
-    told |= {"backend": "jax", "status": "measured", "device": "a device"}
     parts = [("mlp", 0.1), ("blocks", 0.4), ("mlp", 0.2)]
     rows = [
-        told
-        | {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
+        {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
         | {"part_seconds_quartiles": [seconds - 0.01, seconds + 0.02]}
         for part, seconds in parts
     ]
-    lines = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "speed" / "profile.jsonl").write_text(lines)
-    table = tables.render("<!-- table: profile -->\n<!-- end -->").splitlines()
+    table = speed_tables(tmp_path, "profile", rows).splitlines()
     assert "**jax: tiny, vanilla, batches of 4, float32, augmentation: none**" in table
     dearest = table.index("| all transformer blocks | 0.400 | 0.390 to 0.420 | 80% |")
     assert table[dearest + 1].endswith(" | 0.200 | 0.190 to 0.220 | 40% |")
     assert "On a device." in table
+
+
+def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    sessions = [("first", ("ours", "timm")), ("second", ("ours", "other")), ("third", ("ours",))]
+    rows = [
+        {"contender": contender, "commit": commit, "date": f"2026-11-{day}"}
+        | {"images_per_second": 10.0 + day, "seconds_per_step": 1.0}
+        for day, (commit, contenders) in enumerate(sessions, 10)
+        for contender in contenders
+    ]
+    table = speed_tables(tmp_path, "benchmark", rows)
+    # The third has ours, the second has another beside it, and timm is in the first alone.
+    assert [table.count(f"commit {name}.") for name, _ in sessions] == [1, 1, 1]
+    assert table.index("commit third") < table.index("commit second") < table.index("commit first")
+    repeated = [row | {"commit": "fourth", "date": "2026-11-20"} for row in rows[:4]]
+    table = speed_tables(tmp_path, "benchmark", rows + repeated)
+    assert [table.count(f"commit {name}.") for name, _ in sessions] == [0, 0, 0]
+    assert "commit fourth." in table
+
+
+def test_starts_are_told_by_backend(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    row = {"commit": "first", "first_time_quartiles": [19.0, 22.0]}
+    row |= {"second_time_seconds": 9.0, "second_time_quartiles": [8.0, 9.5]}
+    rows = [row | {"first_time_seconds": seconds} for seconds in (30.0, 20.0)]
+    table = speed_tables(tmp_path, "starts", rows)
+    title = "tiny, vanilla, batches of 4, float32, augmentation: none"
+    assert f"| jax | {title} | 20.0 | 19.0 to 22.0 | 9.0 | 8.0 to 9.5 |" in table
+    assert "30.0" not in table
 
 
 def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):

@@ -10,6 +10,10 @@ Name = Literal[
     "ours",
     "ours-common-head",
     "ours-system-malloc",
+    "ours-keras-augmentation",
+    "ours-without-xla",
+    "ours-steps-per-execution",
+    "ours-resident",
     "keras-example",
     "keras-example-system-malloc",
     "vit-pytorch",
@@ -23,6 +27,9 @@ Name = Literal[
 # What each library has of the two arms: vit-pytorch's model for small datasets is SPT+LSA only.
 _ARMS = {"vit-pytorch": ("spt+lsa",), "transformers": ("vanilla",), "timm": ("vanilla",)}
 
+# Other ways than XLA, one call a step and batches from the host, which only TensorFlow has.
+_ON_TENSORFLOW = ("ours-without-xla", "ours-steps-per-execution", "ours-resident")
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -31,6 +38,9 @@ class Contender:
     - `ours`: the train step of `run_experiment`.
     - `ours-common-head`: the same for the model cut to what all libraries have, so that it does
       the arithmetic of the libraries' models.
+    - `ours-keras-augmentation`: the same with Keras's own layers of the example's augmentation.
+    - `ours-without-xla`, `ours-steps-per-execution`, `ours-resident`: other ways to run it on
+      TensorFlow; see `VARIANTS`.
     - `keras-example`: the Keras example's own formulation in plain Keras layers.
     - `…-system-malloc`: the same without what `run_cifar100.py` sets of malloc, which all others
       have too.
@@ -58,11 +68,19 @@ class Contender:
         library = self.name.removesuffix("-compiled")
         return library if library in _ARMS else None
 
+    @property
+    def is_of_its_backend(self):
+        """Whether there is such a contender on that backend."""
+        if self.library:
+            return self.backend == "torch"
+        return self.name not in _ON_TENSORFLOW or self.backend == "tensorflow"
+
     def has(self, workload):
         """Return whether the contender has the workload's arm and augmentation."""
-        ours = self.name.startswith("ours")
         has_arm = workload.arm in _ARMS.get(self.library, (workload.arm,))
-        return has_arm and (ours or workload.augmentation != "paper")
+        if self.name == "ours-keras-augmentation":
+            return workload.augmentation == "example"
+        return has_arm and not (self._is_keras_example and workload.augmentation == "paper")
 
     def model(self, workload):
         """Return the `ModelConfig` whose arithmetic the contender does."""
@@ -92,9 +110,10 @@ class Contender:
             from . import keras_example
 
             return keras_example.prepare(workload)
-        from . import ours
+        from . import ours, parts, variants
 
-        return ours.prepare(workload, self.name == "ours-common-head", self.without)
+        change = parts.PARTS[self.without] if self.without else variants.VARIANTS[self.name]
+        return ours.prepare(workload, change)
 
     @property
     def _is_keras_example(self):
@@ -107,4 +126,4 @@ class Contender:
 def all_contenders(backends, names):
     """Return the contenders with these names on these backends."""
     every = [Contender(name, backend) for backend in backends for name in names]
-    return [each for each in every if not each.library or each.backend == "torch"]
+    return [each for each in every if each.is_of_its_backend]

@@ -10,8 +10,7 @@ from keras import layers, ops
 from small_vit.assembly import precision
 from small_vit.tf_data import without_autotuning
 
-from .ours import count_parameters, wait_for
-from .prepared import Prepared, keras_device
+from .prepared import Prepared, count_parameters, keras_device, wait_for
 from .workload import IMAGE_SHAPE, NUM_CLASSES
 
 
@@ -102,12 +101,17 @@ def build(config, augment=None):
 def _augmentation(config, augment):
     stack = [layers.Normalization(), layers.Resizing(config.image_size, config.image_size)]
     if augment is not None:
-        stack += [
-            layers.RandomFlip("horizontal"),
-            layers.RandomRotation(augment.rotation),
-            layers.RandomZoom(augment.zoom, augment.zoom),
-        ]
+        stack += random_layers(augment)
     return keras.Sequential(stack, name="augmentation")
+
+
+def random_layers(augment):
+    """Return Keras's layers for the flip, rotation and zoom of an `AugmentConfig`."""
+    return [
+        layers.RandomFlip("horizontal"),
+        layers.RandomRotation(augment.rotation),
+        layers.RandomZoom(augment.zoom, augment.zoom),
+    ]
 
 
 def _mlp(x, units, rate):

@@ -12,6 +12,10 @@ _HEADER = (
     "|---|---:|---:|---:|---|---:|---:|"
 )
 
+_STARTS_HEADER = (
+    "| backend | model | first time, s | quartiles | second time, s | quartiles |\n"
+    "|---|---|---:|---:|---:|---:|"
+)
 _PARTS_HEADER = "| left out | s saved | quartiles | of the step |\n|---|---:|---:|---:|"
 
 
@@ -20,7 +24,7 @@ def render_speed_rows(path, render):
 
     Args:
         path: `Path`.
-        render: `speed_markdown` or `parts_markdown`.
+        render: `speed_markdown`, `parts_markdown` or `starts_markdown`.
 
     Returns:
         `(text, rows)`, the rows a list of dicts; both empty if there is no such file.
@@ -40,10 +44,11 @@ def render_speed_rows(path, render):
 def speed_markdown(rows):
     """Render the rows of one or more workloads, a table for each session, the newest first.
 
-    A machine's speed drifts, so those who did not take turns are not set in one order.
+    A machine's speed drifts, so those who did not take turns are not set in one order. A session
+    whose contenders have all been measured again since is left out.
 
     Args:
-        rows: List of dicts; where a session was repeated, the last counts.
+        rows: List of dicts.
 
     Returns:
         Text.
@@ -52,7 +57,7 @@ def speed_markdown(rows):
     for row in rows:
         key = tuple(row[name] for name in _WORKLOAD)
         contenders = workloads.setdefault(key, {})
-        contenders[row["contender"], row["backend"], *_session(row)] = row
+        contenders[_name(row), *_session(row)] = row
     return "\n\n".join(_table(key, list(latest.values())) for key, latest in workloads.items())
 
 
@@ -71,6 +76,31 @@ def parts_markdown(rows):
             key = (row["backend"], *(row[name] for name in _WORKLOAD), row["device"])
             workloads.setdefault(key, {})[row["without"]] = row
     return "\n\n".join(_parts_table(key, parts.values()) for key, parts in workloads.items())
+
+
+def starts_markdown(rows):
+    """Render how long it takes to the end of the first step.
+
+    Args:
+        rows: List of dicts, of `--starts`; where one was measured again, the last counts.
+
+    Returns:
+        Text.
+    """
+    latest = {}
+    for row in rows:
+        if row["status"] == "measured":
+            key = (row["backend"], *(row[name] for name in _WORKLOAD), row["device"])
+            latest[key] = row
+    lines = [_STARTS_HEADER]
+    for row in latest.values():
+        cells = [row["backend"], _title(*(row[name] for name in _WORKLOAD))]
+        for time in ("first_time", "second_time"):
+            low, high = row[f"{time}_quartiles"]
+            cells += [f"{row[f'{time}_seconds']:.1f}", f"{low:.1f} to {high:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    devices = sorted({f"On {row['device']}, commit {row['commit']}." for row in latest.values()})
+    return "\n".join([*lines, "", *devices])
 
 
 def _parts_table(key, rows):
@@ -101,7 +131,12 @@ def _table(key, rows):
     sessions = {}
     for row in sorted(measured, key=lambda row: row["date"], reverse=True):
         sessions.setdefault(_session(row), []).append(row)
+    shown = set()
     for (device, commit, _), here in sessions.items():
+        contenders = {_name(row) for row in here}
+        if contenders <= shown:
+            continue
+        shown |= contenders
         here.sort(key=lambda row: -row["images_per_second"])
         lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}.", ""]
     missing = [row for row in rows if row["status"] != "measured"]

@@ -5,45 +5,12 @@ one another, and the referee times both versions side by side. What is left out 
 that the model computes, never the shapes of what remains. Prices need not add up to the step.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import keras
 
 from small_vit.layers import MultiHeadAttentionLSA
 
+from .changes import Change, replace
 from .workload import AUGMENTATIONS
-
-
-def _unchanged(value):
-    return value
-
-
-def _nothing(model):
-    pass
-
-
-@dataclass(frozen=True)
-class Part:
-    """A way to leave something out.
-
-    Attributes:
-        meaning: What the step then lacks.
-        change: From the `ExperimentConfig` to that without the part.
-        before_compile: Called with the model before it is compiled.
-        after_compile: Called with the model after that.
-    """
-
-    meaning: str
-    change: Callable = _unchanged
-    before_compile: Callable = _nothing
-    after_compile: Callable = _nothing
-
-
-def _replace(owner, name, function):
-    """Put `function` in place of a method, which must be there: Keras may have renamed it."""
-    getattr(owner, name)
-    setattr(owner, name, function)
 
 
 def _model(**changes):
@@ -59,11 +26,11 @@ def _attention_without_scores(model):
     def attend(self, query, key, value, *others, **named_others):
         return self._scale(query) + key + value, None
 
-    _replace(MultiHeadAttentionLSA, "_compute_attention", attend)
+    replace(MultiHeadAttentionLSA, "_compute_attention", attend)
 
 
 def _softmax_away(model):
-    _replace(MultiHeadAttentionLSA, "_masked_softmax", lambda self, scores, mask=None: scores)
+    replace(MultiHeadAttentionLSA, "_masked_softmax", lambda self, scores, mask=None: scores)
 
 
 def _norm_without_statistics(model):
@@ -71,7 +38,7 @@ def _norm_without_statistics(model):
         gamma, beta = (keras.ops.cast(w, inputs.dtype) for w in (self.gamma, self.beta))
         return inputs * gamma + beta
 
-    _replace(keras.layers.LayerNormalization, "call", scale)
+    replace(keras.layers.LayerNormalization, "call", scale)
 
 
 def _train_the_last_layer_only(model):
@@ -79,7 +46,8 @@ def _train_the_last_layer_only(model):
         layer.trainable = False
 
 
-def _plain_gradient_descent(model):
+def _plain_gradient_descent(engine):
+    model = engine.model
     model.optimizer = keras.optimizers.SGD(1e-3)
     model.optimizer.build(model.trainable_variables)
 
@@ -90,40 +58,42 @@ _NO_DROPOUT = dict.fromkeys(
 _MEAN_HEAD = {"pooling": "mean", "head_units": (), "head_dropout": 0.0}
 
 PARTS = {
-    "attention": Part(
+    "attention": Change(
         "scores, softmax, their dropout and the weighted sum; the projections stay",
         before_compile=_attention_without_scores,
     ),
-    "softmax": Part("softmax: scores weigh the values as they are", before_compile=_softmax_away),
-    "attention-dropout": Part(
+    "softmax": Change("softmax: scores weigh the values as they are", before_compile=_softmax_away),
+    "attention-dropout": Change(
         "dropout of the attention probabilities", _model(attention_dropout=0.0)
     ),
-    "dropout": Part("all dropout and stochastic depth", _model(**_NO_DROPOUT)),
-    "diagonal-mask": Part("the mask on the diagonal", _model(diagonal_mask=False)),
-    "layer-norm": Part(
+    "dropout": Change("all dropout and stochastic depth", _model(**_NO_DROPOUT)),
+    "diagonal-mask": Change("the mask on the diagonal", _model(diagonal_mask=False)),
+    "layer-norm": Change(
         "mean and variance of the layer norms; their weights stay",
         before_compile=_norm_without_statistics,
     ),
-    "mlp": Part(
+    "mlp": Change(
         "the hidden units of the blocks' MLPs, all but one",
         lambda config: config.replace(model={"mlp_ratio": 1 / config.model.projection_dim}),
     ),
-    "blocks": Part("all transformer blocks", _model(num_layers=0)),
-    "tokenization": Part("shifted copies and patch norm", _model(shifts="none", patch_norm=False)),
-    "head": Part("the head: mean pooling and one linear layer instead", _model(**_MEAN_HEAD)),
-    "augmentation": Part(
+    "blocks": Change("all transformer blocks", _model(num_layers=0)),
+    "tokenization": Change(
+        "shifted copies and patch norm", _model(shifts="none", patch_norm=False)
+    ),
+    "head": Change("the head: mean pooling and one linear layer instead", _model(**_MEAN_HEAD)),
+    "augmentation": Change(
         "all augmentation", lambda config: config.replace(augment=AUGMENTATIONS["none"])
     ),
-    "auto-augment": Part("AutoAugment", _augment(auto_augment=False)),
-    "crop": Part("the random crop", _augment(crop_padding=0)),
-    "erasing": Part("random erasing", _augment(erasing=0.0)),
-    "mix": Part("CutMix and MixUp", _augment(mix=0.0)),
-    "adam": Part("AdamW: plain gradient descent instead", after_compile=_plain_gradient_descent),
-    "backward": Part(
+    "auto-augment": Change("AutoAugment", _augment(auto_augment=False)),
+    "crop": Change("the random crop", _augment(crop_padding=0)),
+    "erasing": Change("random erasing", _augment(erasing=0.0)),
+    "mix": Change("CutMix and MixUp", _augment(mix=0.0)),
+    "adam": Change("AdamW: plain gradient descent instead", after_compile=_plain_gradient_descent),
+    "backward": Change(
         "backward pass and update of all layers but the last",
         before_compile=_train_the_last_layer_only,
     ),
-    "everything": Part(
+    "everything": Change(
         "all but input, dispatch, resizing, patches, loss and metrics",
         lambda config: config.replace(
             model={**_NO_DROPOUT, **_MEAN_HEAD, "num_layers": 0, "shifts": "none"}
@@ -137,7 +107,5 @@ PARTS = {
 def parts_of(config):
     """Return the names of those parts that the step of an `ExperimentConfig` has."""
     return [
-        name
-        for name, part in PARTS.items()
-        if part.change is _unchanged or part.change(config) != config
+        name for name, part in PARTS.items() if not part.in_config or part.config(config) != config
     ]

@@ -1,15 +1,22 @@
 """Other libraries' models on PyTorch, built to our shapes and trained as PyTorch trains.
 
 All have a class token and one linear layer on it. Where their dropout layers lie is theirs: they
-are given the same rates. None of them is told to skip branches at random.
+are given the same rates. None of them is told to skip branches at random. Flip, rotation and zoom
+are PyTorch's operations; for the paper's other augmentation they get our own layers on PyTorch, not
+compiled, since they bring none on the device with draws of each image's own.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from small_vit.assembly import raw_augmentation
+
 from .prepared import Prepared, keras_device
 from .workload import IMAGE_SHAPE, NUM_CLASSES
+
+# Of the workload's random pixels.
+_MEAN, _DEVIATION = 127.5, 73.9
 
 
 def prepare(workload, library, compiled):
@@ -18,7 +25,7 @@ def prepare(workload, library, compiled):
     Args:
         workload: `Workload`.
         library: "vit-pytorch", "transformers" or "timm".
-        compiled: Whether `torch.compile` is given augmentation, model and loss.
+        compiled: Whether `torch.compile` is given normalisation, warp, model and loss.
 
     Returns:
         `Prepared`.
@@ -28,10 +35,10 @@ def prepare(workload, library, compiled):
     config = workload.config
     images, labels = (torch.from_numpy(array) for array in workload.data())
     model = _BUILDERS[library](config.model)
-    augmented = workload.augmentation == "example"
-    network = _Classifier(model, config.model.image_size, config.augment, augmented)
+    network = _Classifier(model, config.model.image_size, config.augment)
     network.train().to(device)
     loss_of = torch.compile(network) if compiled else network
+    augment = _RawAugmentation(config.augment)
     weight_decay = config.train.weight_decay
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.train.learning_rate, weight_decay=weight_decay, fused=True
@@ -41,7 +48,7 @@ def prepare(workload, library, compiled):
     def run():
         order = torch.randperm(len(labels))
         for rows in order.split(workload.batch_size):
-            batch = images[rows].to(device), labels[rows].to(device, torch.int64)
+            batch = augment(images[rows].to(device), labels[rows].to(device, torch.int64))
             with torch.autocast(device, torch.bfloat16, enabled=mixed):
                 loss = loss_of(*batch)
             optimizer.zero_grad(set_to_none=True)
@@ -53,25 +60,47 @@ def prepare(workload, library, compiled):
     return Prepared(run, keras_device()[0], parameters, (library,))
 
 
-class _Classifier(nn.Module):
-    """Normalisation, resizing and augmentation on the device, the model, the loss."""
+class _RawAugmentation:
+    """What an `AugmentConfig` does to raw images and their labels, by our layers."""
 
-    def __init__(self, model, image_size, augment, augmented):
+    def __init__(self, augment):
+        channels = IMAGE_SHAPE[-1]
+        self.layers, self.mix = raw_augmentation(
+            augment, [_MEAN] * channels, [_DEVIATION**2] * channels
+        )
+
+    @torch.no_grad()
+    def __call__(self, images, labels):
+        """Return images and one-hot targets, both mixed."""
+        targets = F.one_hot(labels, NUM_CLASSES).float()
+        for layer in self.layers:
+            images = layer(images, training=True)
+        if self.mix is not None:
+            images, targets = self.mix([images, targets], training=True)
+        return images, targets
+
+
+class _Classifier(nn.Module):
+    """Normalisation, resizing and warp on the device, the model, the loss."""
+
+    def __init__(self, model, image_size, augment):
         super().__init__()
         self.model = model
         self.image_size = image_size
         self.augment = augment
-        self.augmented = augmented
 
-    def forward(self, images, labels):
+    def forward(self, images, targets):
         x = images.permute(0, 3, 1, 2).float()
-        x = (x - 127.5) / 73.9  # mean and deviation of the workload's random pixels
+        x = (x - _MEAN) / _DEVIATION
         if self.image_size != IMAGE_SHAPE[0]:
             x = F.interpolate(x, (self.image_size, self.image_size), mode="bilinear")
-        if self.augmented:
+        if self.augment.rotation or self.augment.zoom:
             x = self._warp(x)
+        elif self.augment.flip:
+            mirrored = torch.rand(len(x), 1, 1, 1, device=x.device) < 0.5
+            x = torch.where(mirrored, x.flip(-1), x)
         logits = self.model(x)
-        return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits.float(), targets)
 
     def _warp(self, x):
         """Flip, rotate and zoom each image by its own draw, in one bilinear resampling."""

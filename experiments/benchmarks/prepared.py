@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import keras
+import numpy as np
+
 from small_vit.strategy import choose_strategy
 
 
@@ -28,3 +31,13 @@ def keras_device():
     """Return `(name, strategy)` of where Keras trains by default."""
     strategy = choose_strategy("auto")
     return strategy.description, strategy
+
+
+def wait_for(model):
+    """Return when the last update of `model` is done."""
+    keras.ops.convert_to_numpy(model.trainable_variables[-1])
+
+
+def count_parameters(model):
+    """Return the number of trainable weights of a Keras model."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

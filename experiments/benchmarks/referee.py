@@ -34,9 +34,10 @@ class Worker:
         workload: `Workload`.
         backend: Keras backend of the process.
         python: Its interpreter.
+        cache: Folder for the programs that JAX compiles. Default: none are kept.
     """
 
-    def __init__(self, contender, workload, backend, python):
+    def __init__(self, contender, workload, backend, python, cache=None):
         self.contender = contender
         self.workload = workload
         self.backend = backend
@@ -49,7 +50,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env=_environment(backend, bool(contender and contender.system_malloc)),
+            env=_environment(backend, bool(contender and contender.system_malloc), cache),
             start_new_session=True,
         )
 
@@ -110,7 +111,7 @@ class Worker:
         return (named or lines or [f"exit code {code}"])[-1]
 
 
-def _environment(backend, system_malloc):
+def _environment(backend, system_malloc, cache):
     paths = [str(EXPERIMENTS), str(EXPERIMENTS.parent), os.environ.get("PYTHONPATH", "")]
     return {
         # One device for all: other libraries' models do not spread over several by themselves.
@@ -122,6 +123,7 @@ def _environment(backend, system_malloc):
         **os.environ,
         # Set to nothing, it stays so; unset, the worker sets it as `run_cifar100.py` does.
         **({"GLIBC_TUNABLES": ""} if system_malloc else {}),
+        **({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
         "KERAS_BACKEND": backend,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }

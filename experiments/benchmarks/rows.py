@@ -73,6 +73,24 @@ def part_row(contender, workload, facts, without, whole):
     }
 
 
+def start_row(contender, workload, first, second):
+    """Return the row of how long it takes to the end of the first step.
+
+    Args:
+        contender, workload: What was measured.
+        first, second: Facts of `Worker`s, one a round: with nothing compiled before, and after
+            the first.
+    """
+    times = {"first_time": first, "second_time": second}
+    row = _subject(contender, workload, "measured")
+    for name, starts in times.items():
+        seconds = [facts["start_seconds"] + facts["first_seconds"] for facts in starts]
+        low, median, high = quartiles(seconds)
+        row[f"{name}_seconds"] = _round(median)
+        row[f"{name}_quartiles"] = [_round(low), _round(high)]
+    return row | _circumstances(first[0], first)
+
+
 def _subject(contender, workload, status):
     return {
         "contender": contender.name,

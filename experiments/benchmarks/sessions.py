@@ -1,11 +1,13 @@
 """The measurements of one workload, from the start of its workers to its rows."""
 
+import dataclasses
 from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
 from .contenders import Contender
 from .parts import parts_of
 from .referee import Worker, prepare_all, take_turns
-from .rows import missing_row, part_row, speed_row
+from .rows import missing_row, part_row, speed_row, start_row
 
 
 class SpeedSession:
@@ -102,3 +104,39 @@ class PartsSession:
 
     def _start(self, contender):
         return Worker(contender, self.workload, self.backend, self.python)
+
+
+class StartsSession:
+    """Times a process of ours from its start to the end of its first step, and another after it.
+
+    The second finds the programs that the first has compiled, where the backend keeps them: each
+    round begins with an empty folder for them.
+
+    Args:
+        workload: `Workload`, of which one step is made.
+        backend: Framework.
+        pythons, rounds: As in `SpeedSession`.
+    """
+
+    def __init__(self, workload, backend, pythons, rounds):
+        self.workload = dataclasses.replace(workload, steps=1)
+        self.contender = Contender("ours", backend)
+        self.python = pythons[backend]
+        self.rounds = rounds
+        self.turns = 2 * rounds
+
+    def measure(self, on_progress):
+        """Return the row, in a list."""
+        first, second = [], []
+        for _ in range(self.rounds):
+            with TemporaryDirectory() as cache:
+                for starts in (first, second):
+                    with self._start(cache) as worker:
+                        _, failures = prepare_all({"ours": worker}, on_progress)
+                    if failures:
+                        return [missing_row(self.contender, self.workload, failures["ours"])]
+                    starts.append(worker.facts)
+        return [start_row(self.contender, self.workload, first, second)]
+
+    def _start(self, cache):
+        return Worker(self.contender, self.workload, self.contender.backend, self.python, cache)

@@ -62,6 +62,25 @@ def parts_table(workload, rows):
     return Group(table, *_reasons(rows))
 
 
+def starts_table(workload, rows):
+    """Return the table of how long it takes to the end of the first step."""
+    table = Table(title=f"{workload}: to the end of the first step", title_justify="left")
+    table.add_column("contender")
+    for heading in ("first time s", "quartiles", "second time s", "quartiles"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        name = f"{row['contender']}/{row['backend']}"
+        if row["status"] != "measured":
+            table.add_row(name, row["status"], style="dim")
+            continue
+        cells = []
+        for time in ("first_time", "second_time"):
+            low, high = row[f"{time}_quartiles"]
+            cells += [f"{row[f'{time}_seconds']:.1f}", f"{low:.1f} – {high:.1f}"]
+        table.add_row(name, *cells)
+    return Group(table, *_reasons(rows))
+
+
 def _reasons(rows):
     """Say why contenders are missing, each reason once."""
     reasons = {}

@@ -1,4 +1,4 @@
-"""The command line of `experiments/ablation.py`."""
+"""The command lines of `experiments/ablation.py` and `experiments/compare.py`."""
 
 import sys
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from small_vit.recipes import RECIPES
 from small_vit.rows import read_rows
 from small_vit.runs import RunDirectory
 from small_vit.sweeps.grid import Arm, Run, Sweep, plan_runs
-from small_vit.sweeps.named import SWEEPS
+from small_vit.sweeps.named import COMPARISON, SWEEPS
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.ray_cluster import run_on_ray
 from small_vit.sweeps.runner import run_here, run_sweep, unfinished
@@ -36,14 +36,21 @@ The same command goes on with a sweep that was stopped: runs that have a row are
 was begun goes on from its checkpoint. A run that fails does not stop the others (exit code 1)."""
 
 
-@dataclass(frozen=True)
-class CommandLine:
-    """What the command line says."""
+COMPARE_DESCRIPTION = """Compare vanilla with SPT+LSA on the same seeds. Each run becomes a row in
+experiments/results/RECIPE.jsonl, and experiments/tables.py makes the README's tables from these.
 
-    sweep: tyro.conf.Positional[str] = ""
-    """Name of the sweep; --list describes each."""
-    list: bool = False
-    """Print the sweeps and their arms, and run nothing."""
+Typical use:
+  python experiments/compare.py --recipe cpu --seeds 7 --data-dir DIR    run it, or go on with it
+  python experiments/compare.py --recipe digits --epochs 2               a quick proof, kept apart
+
+What holds for experiments/ablation.py holds here: runs that have a row are skipped, one that was
+begun goes on, one that fails does not stop the others (exit code 1)."""
+
+
+@dataclass(frozen=True)
+class CompareCommandLine:
+    """What the command line of a comparison says, and that of a sweep too."""
+
     dry_run: bool = False
     """Print the runs, which of them are finished, and how long the others will take."""
     recipe: Literal[tuple(RECIPES)] = "keras-example"
@@ -58,13 +65,24 @@ class CommandLine:
     data_dir: Path | None = None
     """Folder of the data's published files. Default: Keras's download cache."""
     out: Path | None = None
-    """Folder of the runs, the table and the pictures. Default: runs/SWEEP-RECIPE."""
+    """Folder of the runs, the table and the pictures. Default: runs/SWEEP-RECIPE, or
+    runs/compare-RECIPE."""
     rows: Path | None = None
-    """File of rows. Default: experiments/results/SWEEP-RECIPE.jsonl."""
+    """File of rows. Default: experiments/results/SWEEP-RECIPE.jsonl, or RECIPE.jsonl there."""
     ray: str | None = None
     """Train on the Ray cluster at this address; folder and data must be shared by its nodes."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
     """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
+
+
+@dataclass(frozen=True)
+class CommandLine(CompareCommandLine):
+    """What the command line of a sweep says."""
+
+    sweep: tyro.conf.Positional[str] = ""
+    """Name of the sweep; --list describes each."""
+    list: bool = False
+    """Print the sweeps and their arms, and run nothing."""
 
 
 @dataclass(frozen=True)
@@ -79,48 +97,65 @@ class Plan:
     rows_path: Path
 
 
-def main(results, arguments=None):
+def main(results, comparison=False, arguments=None):
     """Run the command line.
 
     Args:
         results: Folder of the measured rows.
+        comparison: Whether it is that of `experiments/compare.py`.
         arguments: List of strings. Default: `sys.argv[1:]`.
 
     Returns:
         Exit code: 0, 1 if a run failed, 130 if it was interrupted. Bad input exits with 2.
     """
+    if comparison:
+        options = tyro.cli(
+            CompareCommandLine, args=arguments, prog="compare.py", description=COMPARE_DESCRIPTION
+        )
+        with exit_on_input_error():
+            return _plan_and_run(COMPARISON, options.recipe, options, results)
     options = tyro.cli(CommandLine, args=arguments, prog="ablation.py", description=DESCRIPTION)
     with exit_on_input_error():
         if options.list:
             _print_sweeps()
             return 0
-        plan = make_plan(options, results)
-        left = unfinished(plan.runs, read_rows(plan.rows_path))
-        if options.dry_run:
-            _print_plan(plan, left, results)
-            return 0
-        try:
-            failed = _run(plan, left, options.ray)
-        except KeyboardInterrupt:
-            print("\nInterrupted. Go on with the same command.")
-            return 130
-    for name, error in failed.items():
-        print(f"failed: {name}: {error}", file=sys.stderr)
+        if options.sweep not in SWEEPS:
+            raise InputError(f"Name a sweep: {', '.join(SWEEPS)}. Received: {options.sweep!r}.")
+        name = f"{options.sweep}-{options.recipe}"
+        return _plan_and_run(SWEEPS[options.sweep], name, options, results)
+
+
+def _plan_and_run(sweep, name, options, results):
+    plan = make_plan(sweep, name, options, results)
+    left = unfinished(plan.runs, read_rows(plan.rows_path))
+    if options.dry_run:
+        _print_plan(plan, left, results)
+        return 0
+    try:
+        failed = _run(plan, left, options.ray)
+    except KeyboardInterrupt:
+        print("\nInterrupted. Go on with the same command.")
+        return 130
+    for run, error in failed.items():
+        print(f"failed: {run}: {error}", file=sys.stderr)
     return 1 if failed else 0
 
 
-def make_plan(options, results):
-    """Return the `Plan` that a `CommandLine` asks for.
+def make_plan(sweep, name, options, results):
+    """Return the `Plan` that a command line asks for.
+
+    Args:
+        sweep: `Sweep`.
+        name: Of the file of rows.
+        options: `CompareCommandLine`.
+        results: Folder of the measured rows.
 
     Raises:
-        InputError: if it names no sweep, or a number is out of range.
+        InputError: if a number is out of range.
     """
-    if options.sweep not in SWEEPS:
-        raise InputError(f"Name a sweep: {', '.join(SWEEPS)}. Received: {options.sweep!r}.")
     if options.seeds < 1:
         raise InputError(f"--seeds must be at least 1. Received: {options.seeds}.")
-    sweep, base = SWEEPS[options.sweep], RECIPES[options.recipe]()
-    name = f"{options.sweep}-{options.recipe}"
+    base = RECIPES[options.recipe]()
     if options.data_dir is not None:
         base = base.replace(data={"data_dir": str(options.data_dir)})
     if options.epochs is not None:
@@ -130,7 +165,7 @@ def make_plan(options, results):
         base = base.replace(train={"precision": options.precision})
         name += f"-{options.precision}"
     arms = sweep.arms(base)
-    folder = options.out or Path("runs") / name
+    folder = options.out or Path("runs") / (f"compare-{name}" if sweep is COMPARISON else name)
     rows_path = options.rows or Path(results) / f"{name}.jsonl"
     return Plan(sweep, base, arms, plan_runs(arms, options.seeds, folder), folder, rows_path)
 

@@ -40,6 +40,8 @@ _NO_MASK = {"diagonal_mask": False}
 _VANILLA = {"model": VANILLA}
 _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
 
+COMPARISON = Sweep("Is SPT+LSA better than the plain ViT?", {"arm": _BOTH_ARMS})
+
 SWEEPS = {
     "parts": Sweep(
         "Which of the paper's parts gives the gain?",

@@ -1,0 +1,13 @@
+"""Compare vanilla with SPT+LSA, arms x seeds, and keep the rows; `--help` shows how."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+if __name__ == "__main__":
+    sys.path.append(str(ROOT))
+    from run_cifar100 import start
+
+    results = ROOT / "experiments" / "results"
+    start("small_vit.sweeps.cli", results=results, comparison=True)

@@ -17,7 +17,7 @@ from small_vit.comparison import by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text, written_whole
 from small_vit.plots import plot_curves, save
-from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.recipes import FAST, PUBLISHED, RECIPES
 from small_vit.rows import read_rows
 from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS, Run
@@ -28,6 +28,7 @@ from tables import (
     ROOT,
     SPEED_TABLES,
     comparison_command,
+    fast_command,
     not_yet_run,
     rest_to_run,
     sweep_command,
@@ -126,9 +127,7 @@ def _comparison(sources, recipe):
         for (name, dataset, arm), numbers in PUBLISHED.items()
         if name == recipe
     ]
-    if not published:
-        return ""
-    command = comparison_command(recipe)
+    command = fast_command(recipe) if recipe in FAST else comparison_command(recipe)
     return _join(f"### {recipe}", "\n".join(published), not_yet_run(command))
 
 

@@ -59,9 +59,10 @@ def raw_augmentation(augment, mean, variance):
     if augment.auto_augment:
         layers.append(AutoAugment())
     if augment.erasing:
-        # The paper's code erases normalised images and fills with the raw means, of 1.
-        means = np.asarray(mean)
-        fill = means + np.sqrt(variance) * means / 255
+        fill = np.asarray(mean)
+        if augment.erasing_fill == "raw_mean":
+            # The paper's code erases normalised images and fills with the raw means, of 1.
+            fill = fill + np.sqrt(variance) * fill / 255
         layers.append(RandomErasing(augment.erasing, fill=fill.tolist()))
     return layers, Mix(augment.mix) if augment.mix else None
 
@@ -92,13 +93,15 @@ def compile_model(model, train, steps_per_epoch, num_classes):
     rate = train.learning_rate
     if train.schedule == "warmup_cosine":
         steps = train.epochs * steps_per_epoch
-        rate = WarmUpCosine(rate, steps, 0.0, round(train.warmup_fraction * steps))
+        warmup_steps = round(train.warmup_fraction * steps)
+        rate = WarmUpCosine(rate, steps, 0.0, warmup_steps, train.final_learning_rate)
     model.compile(
         optimizer=AdamW(
             rate,
             weight_decay=train.weight_decay,
             decay_rule=train.decay_rule,
             decay_exclude=train.decay_exclude,
+            epsilon=train.adam_epsilon,
         ),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=train.label_smoothing
@@ -113,7 +116,7 @@ def compile_model(model, train, steps_per_epoch, num_classes):
 
 
 def _jit_compile(deterministic):
-    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains as much as on a GPU."""
+    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains, too."""
     if keras.backend.backend() != "tensorflow" or deterministic:
         return "auto"
     import tensorflow as tf

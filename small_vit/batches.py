@@ -7,8 +7,8 @@ import numpy as np
 class ShuffledBatches(keras.utils.PyDataset):
     """Batches in an order that depends on the seed and the epoch alone, so that it can be resumed.
 
-    The last batch of an epoch is smaller; with several devices it is cut to a multiple of their
-    number, since JAX gives each the same share.
+    The last batch of an epoch is smaller, unless it is dropped; with several devices it is cut to a
+    multiple of their number, since JAX gives each the same share.
 
     Args:
         split: Images and labels.
@@ -16,21 +16,27 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch_size: Images a batch.
         seed: See above.
         devices: Number of devices that share a batch.
+        passes: Passes over the images in an epoch, one after the other: only the batch in which one
+            ends and the next begins may hold an image twice.
+        drop_last: Whether an epoch ends before its smaller last batch.
     """
 
-    def __init__(self, split, num_classes, batch_size, seed, devices=1):
+    def __init__(self, split, num_classes, batch_size, seed, devices=1, passes=1, drop_last=False):
         super().__init__()
         self.split = split
         self.num_classes = num_classes
         self.batch_size = batch_size
         self.seed = seed
-        self.examples = len(split) // devices * devices
+        self.passes = passes
+        multiple = batch_size if drop_last else devices
+        self.examples = len(split) * passes // multiple * multiple
         self.start_epoch(0)
 
     def start_epoch(self, epoch):
         """Draw the order of epoch number `epoch`."""
         generator = np.random.default_rng([self.seed, epoch])
-        self.order = generator.permutation(len(self.split))[: self.examples]
+        orders = [generator.permutation(len(self.split)) for _ in range(self.passes)]
+        self.order = np.concatenate(orders)[: self.examples]
 
     def __len__(self):
         return -(-self.examples // self.batch_size)

@@ -5,6 +5,7 @@ import time
 
 import keras
 import numpy as np
+import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -100,13 +101,20 @@ class RunFiles(keras.callbacks.Callback):
 
 
 class FirstStep(keras.callbacks.Callback):
-    """Notes in `ended` when the first step has ended, by `time.perf_counter`."""
+    """Notes when the first step has ended.
+
+    Attributes:
+        ended: That time, by `time.perf_counter`.
+        seconds_of_process: Seconds from the start of the process to then.
+    """
 
     ended = None
 
     def on_train_batch_end(self, batch, logs=None):
         """Note the time, once."""
-        self.ended = self.ended or time.perf_counter()
+        if self.ended is None:
+            self.ended = time.perf_counter()
+            self.seconds_of_process = time.time() - psutil.Process().create_time()
 
 
 class ShowProgress(keras.callbacks.Callback):

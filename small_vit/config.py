@@ -122,7 +122,9 @@ class ModelConfig(_Checked):
     dropout: float = 0.1
     """Dropout after each Dense of the MLP."""
     stochastic_depth: float = 0.0
-    """Probability to skip a residual branch for an example, the same at every depth."""
+    """Probability to skip a residual branch for an example."""
+    stochastic_depth_rule: Literal["constant", "linear"] = "constant"
+    """That probability at every depth (the paper's code), or rising to it at the last block."""
     norm_epsilon: float = 1e-6
     """Epsilon of the LayerNorms."""
     pooling: Literal["flatten", "class_token", "mean"] = "flatten"
@@ -204,6 +206,9 @@ class AugmentConfig(_Checked):
     """AutoAugment's policy for CIFAR-10."""
     erasing: float = 0.0
     """Probability to erase a rectangle of the raw image."""
+    erasing_fill: Literal["raw_mean", "mean"] = "raw_mean"
+    """What is erased becomes, once normalised, the channel means as they were before that (the
+    paper's code), or zero."""
     mix: float = 0.0
     """Probability to mix a batch, by CutMix or MixUp with equal chance."""
 
@@ -247,20 +252,28 @@ class TrainConfig(_Checked):
     """How the weights are found."""
 
     epochs: int = 50
-    """Passes over the training images."""
+    """How often to validate and save; an epoch is one pass over the training images."""
+    passes_per_epoch: int = 1
+    """Make an epoch this many passes, each in an order of its own (three in the paper's code)."""
     batch_size: int = 256
     """Images a step, over all devices together."""
+    drop_last: bool = False
+    """Leave the smaller last batch of an epoch out."""
     learning_rate: float = 1e-3
     """The (largest) learning rate."""
     schedule: Literal["constant", "warmup_cosine"] = "constant"
-    """Constant, or a linear warm-up to the learning rate and a cosine down to zero."""
+    """Constant, or a linear warm-up to the learning rate and a cosine down from it."""
     warmup_fraction: float = 0.1
     """Part of all steps spent warming up (warmup_cosine only)."""
+    final_learning_rate: float = 0.0
+    """Where the cosine ends (warmup_cosine only)."""
     weight_decay: float = 1e-4
     """AdamW's weight decay, under the decay rule below."""
     decay_rule: Literal["decoupled", "scaled"] = "decoupled"
     """What a step takes off each weight: weight_decay (tensorflow-addons) or
     learning rate x weight_decay (Keras, PyTorch)."""
+    adam_epsilon: float = 1e-7
+    """Added to the root of AdamW's second moment."""
     decay_exclude: tuple[DecayKind, ...] = ()
     """Kinds of variables that do not decay. Default: everything decays, as in both references."""
     label_smoothing: float = 0.0
@@ -276,9 +289,15 @@ class TrainConfig(_Checked):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "passes_per_epoch", "batch_size"):
             self._require(getattr(self, name) >= 1, name, "at least 1")
-        self._require(self.learning_rate > 0, "learning_rate", "above 0")
+        for name in ("learning_rate", "adam_epsilon"):
+            self._require(getattr(self, name) > 0, name, "above 0")
+        self._require(
+            0 <= self.final_learning_rate <= self.learning_rate,
+            "final_learning_rate",
+            f"0 to learning_rate={self.learning_rate}",
+        )
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32")
         for name in ("warmup_fraction", "label_smoothing"):

@@ -6,34 +6,29 @@ take the same arguments, fire the same Keras callbacks and draw the same order o
 
 import keras
 
-from small_vit.batches import ShuffledBatches
 from small_vit.tf_data import without_autotuning
 
 
-def make_engine(*arguments, **keywords):
+def make_engine(model, batches):
     """Return the faster engine of the Keras backend in use, made with `FitEngine`'s arguments."""
     if keras.backend.backend() == "jax":
         from small_vit.scan_engine import ScanEngine
 
-        return ScanEngine(*arguments, **keywords)
-    return FitEngine(*arguments, **keywords)
+        return ScanEngine(model, batches)
+    return FitEngine(model, batches)
 
 
 class FitEngine:
     """Trains a compiled model on images in memory, through `keras.Model.fit`.
 
     Args:
-        model: Compiled `keras.Model`; its loss takes one-hot targets.
-        split: Training images and labels.
-        num_classes: Width of the targets.
-        batch_size: Images a step, over all devices together.
-        seed: Draws the order of the examples, together with the epoch's number.
-        devices: Number of devices that share a batch.
+        model: `keras.Model`, compiled before `run`; its loss takes one-hot targets.
+        batches: `ShuffledBatches`.
     """
 
-    def __init__(self, model, split, num_classes, batch_size, seed, devices=1):
+    def __init__(self, model, batches):
         self.model = model
-        self.batches = ShuffledBatches(split, num_classes, batch_size, seed, devices)
+        self.batches = batches
 
     @property
     def steps_per_epoch(self):

@@ -76,7 +76,7 @@ def create_vit_classifier(
         x = augmentation(x)
     x = _tokens(x, config)
     for index in range(config.num_layers):
-        x = _block(config, name=f"block_{index}")(x)
+        x = _block(config, index)(x)
     logits = _head(x, config, num_classes)
     return keras.Model(images, logits, name="small_vit")
 
@@ -110,7 +110,10 @@ def _tokens(images, config):
     )(tokens)
 
 
-def _block(config, name):
+def _block(config, number):
+    skipped = config.stochastic_depth
+    if config.stochastic_depth_rule == "linear":
+        skipped *= (number + 1) / config.num_layers  # Huang et al., arXiv 1603.09382, eq. 4
     return TransformerBlock(
         num_heads=config.num_heads,
         key_dim=config.key_dim,
@@ -122,10 +125,10 @@ def _block(config, name):
         attention_dropout=config.attention_dropout,
         dropout=config.dropout,
         mlp_output_activation=config.mlp_output_activation,
-        stochastic_depth=config.stochastic_depth,
+        stochastic_depth=skipped,
         norm_epsilon=config.norm_epsilon,
         kernel_initializer=config.kernel_initializer,
-        name=name,
+        name=f"block_{number}",
     )
 
 

@@ -69,6 +69,8 @@ class Result:
     commit: str
     command: str
     data_fingerprint: str
+    passes_per_epoch: int = 1
+    """Of the training images."""
     changes: list[str] = field(default_factory=list)
     """How the config differs from the recipe's of this arm, beside the seed and the devices."""
     best_on_test_accuracy: float | None = None
@@ -76,11 +78,11 @@ class Result:
     best_on_test_top5_accuracy: float | None = None
     """The same epoch's."""
     train_seconds: float | None = None
-    """From the end of the first step, compiled by then, to the end of the last epoch, validation
-    included; None for a resumed run."""
-    process_seconds: float | None = None
-    """From the start of the process, earlier runs included, to the look at the test set; None for
-    a resumed run."""
+    """From the end of the first step, whose program is compiled by then, to the end of the last
+    epoch, with validation and what is compiled for it; None for a resumed run."""
+    start_seconds: float | None = None
+    """From the start of the process to the end of the first step: imports, data, compilation, and
+    earlier runs of the same process; None for a resumed run."""
     config_hash: str = ""
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 

@@ -9,7 +9,6 @@ import numpy as np
 from jax import lax
 
 from small_vit import hosts
-from small_vit.batches import ShuffledBatches
 from small_vit.datasets import Split
 
 # Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
@@ -33,14 +32,14 @@ class ScanEngine:
     Only the loop is ours: a step is `keras.Model.train_step`.
 
     Args:
-        model, split, num_classes, batch_size, seed, devices: As for `FitEngine`.
+        model, batches: As for `FitEngine`.
     """
 
-    def __init__(self, model, split, num_classes, batch_size, seed, devices=1):
+    def __init__(self, model, batches):
         self.model = model
-        self.batches = ShuffledBatches(split, num_classes, batch_size, seed, devices)
-        resident = split.images.nbytes <= RESIDENT_BYTES
-        self._resident = _on_device(split) if resident else None
+        self.batches = batches
+        resident = batches.split.images.nbytes <= RESIDENT_BYTES
+        self._resident = _on_device(batches.split) if resident else None
         self._run_steps = jax.jit(self._steps, donate_argnums=0, out_shardings=_state_sharding())
         self._steps_per_call = 1
 
@@ -76,6 +75,8 @@ class ScanEngine:
             while first < steps:
                 last = min(first + self._steps_per_call, steps)
                 self._call(examples, rows, first, last, step + first, callbacks)
+                if self.model.stop_training:
+                    return
                 first = last
             step += steps
 

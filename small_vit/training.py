@@ -6,10 +6,10 @@ import time
 
 import keras
 import numpy as np
-import psutil
 
 from small_vit import datasets, hosts
 from small_vit.assembly import build_model, compile_model, precision, with_augmentation
+from small_vit.batches import ShuffledBatches
 from small_vit.callbacks import (
     FirstStep,
     RunFiles,
@@ -73,14 +73,16 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         keras.utils.set_random_seed(config.train.seed)
         classifier = build_model(config, dataset)
         model = with_augmentation(classifier, config.augment)
-        engine = make_engine(
-            model,
+        batches = ShuffledBatches(
             train,
             dataset.num_classes,
             config.train.batch_size,
             config.train.seed,
             strategy.devices,
+            config.train.passes_per_epoch,
+            config.train.drop_last,
         )
+        engine = make_engine(model, batches)
         compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
         history = directory.restore_checkpoint(model) if resume else []
 
@@ -119,8 +121,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         whole_run = {}
         if not resume:
             whole_run["train_seconds"] = round(trained - first_step.ended, 1)
-            process_started = psutil.Process().create_time()
-            whole_run["process_seconds"] = round(time.time() - process_started, 1)
+            whole_run["start_seconds"] = round(first_step.seconds_of_process, 1)
         if hosts.is_first():
             directory.save_model(classifier)
 
@@ -139,6 +140,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         train_examples=len(train),
         trainable_parameters=sum(int(np.prod(w.shape)) for w in classifier.trainable_weights),
         epochs=config.train.epochs,
+        passes_per_epoch=config.train.passes_per_epoch,
         batch_size=config.train.batch_size,
         seconds=round(seconds, 1),
         # The first epoch holds the compilation.
@@ -189,6 +191,12 @@ def prepare(config):
         )
     dataset = datasets.load(config.data.dataset, config.data.data_dir)
     train, validation = split_training_images(dataset, config)
+    images = len(train) * config.train.passes_per_epoch
+    if config.train.drop_last and images < config.train.batch_size:
+        raise InputError(
+            f"drop_last leaves nothing of an epoch of {images} images in batches of "
+            f"{config.train.batch_size}. Make batch_size smaller, or leave drop_last out."
+        )
     if len(train) < strategy.devices:
         raise InputError(
             f"train_examples must be at least 1 for each of the {strategy.devices} devices. "

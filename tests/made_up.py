@@ -6,9 +6,11 @@ from small_vit.runs import Result
 
 
 def made_up_result(**values):
-    """Return a `Result` with these values, nothing in its other fields."""
-    fields = dataclasses.fields(Result)
-    # A str is "", an int 0.
-    empty = {field.name: field.type() for field in fields if isinstance(field.type, type)}
+    """Return a `Result` with these values, nothing in its other fields or their defaults."""
     told = {"versions": {"keras": "3"}, "device": "a device", "commit": "0123456789ab"}
-    return Result(**(empty | told | values))
+    told |= values
+    fields = dataclasses.fields(Result)
+    needed = [field for field in fields if isinstance(field.type, type)]
+    # A str is "", an int 0.
+    empty = {each.name: each.type() for each in needed if each.default is dataclasses.MISSING}
+    return Result(**(empty | told))

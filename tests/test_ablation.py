@@ -62,6 +62,7 @@ def trained(monkeypatch):
             forward_flops=2 * count_multiply_adds(config.model, 1, 10).total,
             epochs=config.train.epochs,
             seconds=60.0,
+            seconds_per_epoch=60.0,
             test_accuracy=0.8,
         )
 
@@ -86,6 +87,8 @@ def test_a_sweep_trains_its_arms_and_leaves_rows_a_table_and_pictures(ablation, 
     for picture in ("sweep.png", "temperatures.png"):
         assert (tmp_path / "out" / picture).read_bytes().startswith(b"\x89PNG")
         assert f"({picture})" in table
+    assert table.count("temperature_history.png") == 1
+    assert "(tiny-layer-seed0/temperature_history.png)" in table
 
 
 def test_what_is_finished_is_skipped(ablation, tmp_path, trained):
@@ -237,7 +240,8 @@ def test_a_comparison_trains_both_arms_and_its_rows_are_the_recipes(tmp_path, tr
     assert trained == [(arm, seed, False) for seed in (0, 1) for arm in ("none", "layer")]
     rows = read_rows(tmp_path / "digits.jsonl")
     assert [row.arm for row in rows] == ["vanilla", "spt+lsa"] * 2
-    assert "| vanilla |" in (tmp_path / "runs" / "compare-digits" / "sweep.md").read_text()
+    told = (tmp_path / "runs" / "compare-digits" / "sweep.md").read_text()
+    assert "| spt+lsa − vanilla | +0 | +0.00 ± 0.00 | +0.00 ± 0.00 |" in told
     assert compare("--epochs", "1", "--seeds", "1") == 0
     assert len(read_rows(tmp_path / "digits-1-epochs.jsonl")) == 2
 

@@ -6,7 +6,7 @@ from keras import ops
 import small_vit as sv
 from layer_harness import to_numpy
 from small_vit import training
-from small_vit.assembly import with_augmentation
+from small_vit.assembly import raw_augmentation, with_augmentation
 from small_vit.augmented_classifier import AugmentedClassifier
 from small_vit.config import AugmentConfig
 from small_vit.recipes import digits
@@ -92,6 +92,19 @@ def test_nothing_to_do_leaves_the_classifier_alone():
     classifier = tiny_classifier()
 
     assert with_augmentation(classifier, AugmentConfig()) is classifier
+
+
+@pytest.mark.parametrize("fill", ["raw_mean", "mean"])
+def test_what_is_erased_is_as_told_once_normalised(fill):
+    mean, variance = np.array([100.0, 120.0, 140.0]), np.array([50.0, 60.0, 70.0]) ** 2
+    augment = AugmentConfig(erasing=1.0, erasing_fill=fill)
+    (layer,), _ = raw_augmentation(augment, mean, variance)
+    images = np.full((50, 8, 8, 3), 255.0, "float32")
+    erased = to_numpy(layer(images, training=True))
+    normalised = ((erased - mean) / np.sqrt(variance))[(erased != 255).all(-1)]
+    expected = mean / 255 if fill == "raw_mean" else np.zeros(3)
+    assert len(normalised) > 50
+    np.testing.assert_allclose(normalised, np.broadcast_to(expected, normalised.shape), atol=1e-5)
 
 
 def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):

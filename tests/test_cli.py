@@ -63,6 +63,8 @@ def test_flags_change_the_recipe():
         ("--recipe digits --train-examples 1000000", "1000000"),
         ("--recipe digits --strategy tpu", "--strategy tpu"),
         ("--recipe digits --num-layers 0", "num_layers of at least 1"),
+        ("--recipe digits --train-examples 50 --drop-last", "drop_last leaves nothing"),
+        ("--final-learning-rate 1", "final_learning_rate must be 0 to learning_rate=0.001"),
         ("--recipe digits --compare --train-examples 1000000", "1000000"),
         ("--recipe digits --compare --seeds 2 --seed 4294967295", "below 2**32"),
         ("--recipe digits --vanilla --shifts cardinal", "leave it out, or shifts"),
@@ -139,7 +141,8 @@ def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
     assert f"Written to {out}" in training.stdout
     numbers = json.loads((out / "result.json").read_text())
     assert f"{numbers['test_accuracy'] * 100:.2f}" in training.stdout
-    assert 0 <= numbers["train_seconds"] < numbers["seconds"] < numbers["process_seconds"] < 300
+    assert 0 <= numbers["train_seconds"] < numbers["seconds"]
+    assert 1 < numbers["start_seconds"] < 300
     curves = EventAccumulator(str(out / "tensorboard" / "validation")).Reload()
     last = tf.make_ndarray(curves.Tensors("epoch_accuracy")[-1].tensor_proto)
     assert last == pytest.approx(numbers["validation_accuracy"])

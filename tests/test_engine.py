@@ -9,7 +9,7 @@ from small_vit.assembly import build_model, compile_model
 from small_vit.batches import ShuffledBatches
 from small_vit.datasets import Split
 from small_vit.engine import FitEngine, make_engine
-from small_vit.recipes import digits
+from small_vit.recipes import digits, paper
 
 # On other backends than JAX they are the same one.
 ENGINES = [make_engine, FitEngine] if keras.backend.backend() == "jax" else [make_engine]
@@ -57,6 +57,30 @@ def test_devices_share_the_last_batch_evenly():
     assert sizes == [4, 4, 2]
 
 
+def test_an_epoch_of_several_passes_shows_each_example_as_often():
+    batches = ShuffledBatches(split_of(10), 3, batch_size=4, seed=0, passes=3)
+    shown = seen(batches, epoch=1)
+    passes = shown.reshape(3, 10)
+    assert all(sorted(each) == list(range(10)) for each in passes)
+    assert (passes[0] != passes[1]).any()
+
+
+def test_the_smaller_last_batch_may_be_dropped():
+    batches = ShuffledBatches(split_of(10), 3, batch_size=4, seed=0, passes=3, drop_last=True)
+    assert [len(batches[index][0]) for index in range(len(batches))] == [4] * 7
+    whole = ShuffledBatches(split_of(10), 3, batch_size=4, seed=0, passes=3)
+    np.testing.assert_array_equal(seen(batches, epoch=0), seen(whole, epoch=0)[:28])
+
+
+def test_the_papers_recipe_has_the_papers_steps():
+    train = paper().train
+    nothing = Split(np.zeros((50_000, 1, 1, 1), "uint8"), np.zeros(50_000, "int32"))
+    batches = ShuffledBatches(
+        nothing, 100, train.batch_size, 0, passes=train.passes_per_epoch, drop_last=train.drop_last
+    )
+    assert train.epochs * len(batches) == 117_100
+
+
 class Record(keras.callbacks.Callback):
     """Notes what an engine reports."""
 
@@ -93,7 +117,7 @@ def tiny_engine(make):
     split = Split(dataset.train.images[:100], dataset.train.labels[:100])
     keras.utils.set_random_seed(0)
     model = build_model(config, dataset)
-    engine = make(model, split, 10, batch_size=32, seed=0)
+    engine = make(model, ShuffledBatches(split, 10, batch_size=32, seed=0))
     compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
     return engine
 
@@ -140,13 +164,13 @@ def test_images_on_disk_stream_through_the_same_steps(images_a_load, monkeypatch
     """Bit by bit; an epoch is three batches of 32 and one of 4."""
     from small_vit import scan_engine
 
-    def on_disk(*arguments, **keywords):
-        split = arguments[1]
-        np.save(tmp_path / "images.npy", split.images)
+    def on_disk(model, batches):
+        np.save(tmp_path / "images.npy", batches.split.images)
         images = np.load(tmp_path / "images.npy", mmap_mode="r")
         monkeypatch.setattr(scan_engine, "RESIDENT_BYTES", images.nbytes - 1)
         monkeypatch.setattr(scan_engine, "LOAD_BYTES", images_a_load * images[0].nbytes)
-        return make_engine(arguments[0], Split(images, split.labels), *arguments[2:], **keywords)
+        batches.split = Split(images, batches.split.labels)
+        return make_engine(model, batches)
 
     engines, records = (tiny_engine(make_engine), tiny_engine(on_disk)), (Record(), Record())
     for engine, record in zip(engines, records, strict=True):
@@ -170,7 +194,7 @@ def softmax_regression(make, split, optimizer):
             keras.layers.Dense(3, use_bias=False, kernel_initializer="zeros"),
         ]
     )
-    engine = make(model, split, num_classes=3, batch_size=2, seed=0)
+    engine = make(model, ShuffledBatches(split, num_classes=3, batch_size=2, seed=0))
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.CategoricalCrossentropy(from_logits=True),
@@ -230,3 +254,16 @@ def test_an_engine_begins_where_it_is_told_and_stops_when_a_callback_asks():
     tiny_engine(make_engine).run(2, 9, [record])
 
     assert record.events == ["begin", "epoch 2", "end"]
+
+
+@pytest.mark.parametrize("make", ENGINES)
+def test_a_callback_may_stop_within_an_epoch(make):
+    class StopAtOnce(Record):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            self.model.stop_training = True
+
+    record = StopAtOnce()
+    tiny_engine(make).run(0, 3, [record])
+    assert record.events == ["begin", "epoch 0", "end"]
+    assert record.last_batches == [0]

@@ -18,6 +18,7 @@ from layer_harness import (
 )
 from small_vit import AdamW, ModelConfig, RandomAffine, create_vit_classifier
 from small_vit.errors import InputError
+from small_vit.model import transformer_blocks
 
 TINY = {
     "image_size": 8,
@@ -388,6 +389,17 @@ def test_pooling_and_positions_go_together(pooling, position_embedding):
     assert model.get_layer("encoder").output.shape == (None, tokens, 8)
     assert model.get_layer("head_0").kernel.shape[0] == (48 if pooling == "flatten" else 8)
     assert model.output_shape == (None, 5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "rates"), [("constant", [0.2, 0.2, 0.2, 0.2]), ("linear", [0.05, 0.1, 0.15, 0.2])]
+)
+def test_blocks_are_skipped_by_their_depths_rate(rule, rates):
+    blocks = transformer_blocks(
+        tiny(num_layers=4, stochastic_depth=0.2, stochastic_depth_rule=rule)
+    )
+    np.testing.assert_allclose([block.skip_mlp.rate for block in blocks], rates)
+    np.testing.assert_allclose([block.skip_attention.rate for block in blocks], rates)
 
 
 def test_positions_reach_the_model():

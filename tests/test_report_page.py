@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 import report
 from small_vit.files import write_json
 from small_vit.plots import save
-from small_vit.recipes import cpu, keras_example
+from small_vit.recipes import RECIPES, cpu, keras_example
 from small_vit.rows import append_rows, as_row
 from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS
@@ -126,9 +126,10 @@ def test_a_sweep_that_has_begun_shows_its_rows_its_plot_and_the_rest(folder):
 
 def test_what_is_not_yet_run_is_told_with_its_command(folder):
     text = (folder / "report.md").read_text()
-    for recipe in ("paper", "paper-lr3e-3"):
+    for recipe in ("paper", "paper-lr3e-3", "keras-example-cosine"):
         assert f"Not yet run: `python experiments/compare.py --recipe {recipe} --seeds" in text
     assert "Not yet run: `python experiments/benchmark.py --profile`" in text
+    assert "--recipe fast-60 --backend jax --seed $s" in text
     assert "spt+lsa on cifar100: published top-1 / top-5 76.92 / – %" in text
     for sweep in SWEEPS:
         for recipe in ("keras-example", "paper", "cpu"):
@@ -169,7 +170,7 @@ def test_a_report_without_rows_is_all_to_come(tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     run_report("--to", tmp_path / "out", "--results", tmp_path / "results")
     text = (tmp_path / "out" / "report.md").read_text()
-    assert text.count("Not yet run: ") == 3 + 3 * len(SWEEPS) + 3
+    assert text.count("Not yet run: ") == len(RECIPES) + 3 * len(SWEEPS) + 3
 
 
 @pytest.mark.parametrize("name", ["keras-example", "parts-cpu", "speed/benchmark"])

@@ -155,7 +155,7 @@ def test_a_run_that_died_after_its_last_epoch_needs_no_more_of_them(
     result = run_experiment(short, run, resume=True)
     assert result.epochs == len(metrics(run)) == 1
     assert result.command.endswith("--begun")
-    assert (result.train_seconds, result.process_seconds) == (None, None)
+    assert (result.train_seconds, result.start_seconds) == (None, None)
     environment = json.loads((run / "environment.json").read_text())
     assert environment["resumed"][0]["command"].endswith("--resume")
 

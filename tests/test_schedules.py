@@ -11,17 +11,24 @@ from layer_harness import to_numpy
 from small_vit import WarmUpCosine
 
 
-def reference(step, base, total, start, warmup):
+def reference(step, base, total, start, warmup, final=0.0):
     if step > total:
-        return 0.0
+        return final
     if step < warmup:
         return start + (base - start) * step / warmup
-    return 0.5 * base * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
+    falling = 1 + math.cos(math.pi * (step - warmup) / (total - warmup))
+    return final + 0.5 * (base - final) * falling
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [(1e-3, 100, 0.0, 10), (0.5, 50, 0.1, 25), (1e-3, 40, 1e-3, 7), (2.0, 30, 0.0, 0)],
+    [
+        (1e-3, 100, 0.0, 10),
+        (0.5, 50, 0.1, 25),
+        (1e-3, 40, 1e-3, 7),
+        (2.0, 30, 0.0, 0),
+        (1.0, 50, 0.1, 10, 0.25),
+    ],
 )
 def test_every_step_against_a_loop(arguments):
     schedule = WarmUpCosine(*arguments)
@@ -65,7 +72,7 @@ def test_drives_an_optimizer():
 
 
 def test_json_round_trip():
-    schedule = WarmUpCosine(1e-3, 100, 1e-5, 10)
+    schedule = WarmUpCosine(1e-3, 100, 1e-5, 10, 1e-6)
 
     written = json.dumps(keras.saving.serialize_keras_object(schedule))
     read = keras.saving.deserialize_keras_object(json.loads(written))
@@ -79,6 +86,7 @@ def test_json_round_trip():
     [
         ((1.0, 5, 0.0, 6), "`total_steps` must be at least `warmup_steps`.*5.*6"),
         ((1.0, 10, 2.0, 5), "at least `warmup_learning_rate`.*1.0.*2.0"),
+        ((1.0, 10, 0.0, 5, 3.0), "at least `final_learning_rate`.*1.0.*3.0"),
     ],
 )
 def test_bad_argument(arguments, message):

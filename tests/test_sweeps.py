@@ -9,7 +9,7 @@ from small_vit.comparison import Estimate
 from small_vit.config import whole_shift
 from small_vit.errors import InputError
 from small_vit.plots import plot_arms, plot_over
-from small_vit.recipes import RECIPES, cpu, digits, keras_example
+from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper
 from small_vit.rows import config_hash
 from small_vit.sweeps import SWEEPS, Sweep, plan_runs
 from small_vit.sweeps.named import SIZES, training_images
@@ -134,6 +134,8 @@ def test_time_is_judged_by_flops_and_unknown_without_rows():
     assert work(cpu()) == 8 * 45_000 * 28_193_280  # as the measured rows have it
     overlapping = cpu().replace(model={"stride": 2})
     assert work(overlapping) > 3.5 * work(cpu())
+    passes = work(paper()) / work(paper().replace(train={"epochs": 1, "passes_per_epoch": 1}))
+    assert passes == 300
     assert seconds_per_flop([]) is None
     assert clock(None) == "unknown"
     assert clock(3723.4) == "1:02:03"

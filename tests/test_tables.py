@@ -63,11 +63,12 @@ def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatc
     append_rows(tmp_path / "keras-example.jsonl", rows)
     table = tables.render("<!-- table: published -->\n<!-- end -->")
     assert (
-        "| `keras-example` | vanilla | 53.10 / 80.53 | 50.00 ± 0.00 / 75.00 ± 0.00 | 2 |" in table
+        "| `keras-example` | vanilla | 53.10 / 80.53 | 50.00 ± 0.00 / 75.00 ± 0.00 |  | 2 |"
+        in table
     )
     assert (
         "| `paper` | spt+lsa | 76.92 / – "
-        "| Not yet run: `python experiments/compare.py --recipe paper --seeds 3` | 0 |" in table
+        "| Not yet run: `python experiments/compare.py --recipe paper --seeds 3` |  | 0 |" in table
     )
 
 
@@ -79,15 +80,14 @@ def test_fast_recipes_tell_accuracy_and_seconds_or_the_command(tmp_path, monkeyp
             seed=seed,
             test_accuracy=0.61,
             train_seconds=10.0 + seed,
-            process_seconds=30.0 + seed,
+            start_seconds=20.0,
         )
         for seed in range(3)
     ]
     append_rows(tmp_path / "fast-60.jsonl", rows)
     table = tables.render("<!-- table: fast -->\n<!-- end -->")
     assert "| `fast-60` | 60 | 61.00 ± 0.00 | 11.0 | 31.0 | 3 |" in table
-    command = "python run_cifar100.py --recipe fast-70 --backend jax --seed SEED"
-    assert f"| `fast-70` | 70 | Not yet run: `{command}` |  |  | 0 |" in table
+    assert "| `fast-70` | 70 | Not yet run: `for s in 0 1 2 3 4; do python run_cifar100" in table
 
 
 SPEED_ROW = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none", 1)) | {
@@ -110,6 +110,7 @@ def test_the_profile_tells_what_each_part_costs(tmp_path, monkeypatch):
     parts = [("mlp", 0.1), ("blocks", 0.4), ("mlp", 0.2)]
     rows = [
         {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
+        | {"commit": "first"}
         | {"part_seconds_quartiles": [seconds - 0.01, seconds + 0.02]}
         for part, seconds in parts
     ]
@@ -117,7 +118,7 @@ def test_the_profile_tells_what_each_part_costs(tmp_path, monkeypatch):
     assert "**jax: tiny, vanilla, batches of 4, float32, augmentation: none**" in table
     dearest = table.index("| all transformer blocks | 0.400 | 0.390 to 0.420 | 80% |")
     assert table[dearest + 1].endswith(" | 0.200 | 0.190 to 0.220 | 40% |")
-    assert "On a device." in table
+    assert "On a device, commit first." in table
 
 
 def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
@@ -137,6 +138,54 @@ def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
     table = speed_tables(tmp_path, "benchmark", rows + repeated)
     assert [table.count(f"commit {name}.") for name, _ in sessions] == [0, 0, 0]
     assert "commit fourth." in table
+
+
+def test_one_that_was_absent_and_then_measured_is_not_told_as_absent(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    absent = {"contender": "timm", "status": "absent", "reason": "timm is not installed"}
+    measured = {"contender": "timm", "commit": "first", "date": "2026-11-20"}
+    measured |= {"images_per_second": 10.0, "seconds_per_step": 1.0}
+    assert "- timm/jax: absent: timm" in speed_tables(tmp_path, "benchmark", [absent])
+    assert "absent" not in speed_tables(tmp_path, "benchmark", [absent, measured])
+
+
+def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    case = dataclasses.asdict(Workload("example", "vanilla", 64, "float32", "example", 1))
+    case |= {"device": "a device, 2 cores", "peak_memory_mb": 1500, "floor_fraction": 0.4}
+
+    def row(contender, backend, seconds, day, **more):
+        told = {"contender": contender, "backend": backend, "seconds_per_step": seconds}
+        told |= {"images_per_second": 64 / seconds, "commit": day, "date": f"2026-11-{day}"}
+        return case | told | more
+
+    rows = [
+        row("ours", "tensorflow", 1.0, "20", ratio=3.0),
+        row("keras-example", "tensorflow", 3.0, "20"),
+        row("ours", "tensorflow", 1.0, "21", ratio=2.0),
+        row("keras-example", "tensorflow", 2.0, "21"),
+        row("ours", "jax", 1.3, "21"),
+        row("ours-common-head", "tensorflow", 0.9, "19"),
+        row("ours-common-head", "jax", 1.1, "19"),
+        row("timm", "torch", 1.2, "19"),
+        row("timm-compiled", "torch", 1.0, "19"),
+    ]
+    speed_tables(tmp_path, "benchmark", rows)
+    start = {"commit": "21", "date": "2026-11-21", "first_time_quartiles": [24.0, 26.0]}
+    start |= {"first_time_seconds": 25.0, "second_time_seconds": 9.0}
+    speed_tables(tmp_path, "starts", [case | start | {"second_time_quartiles": [8.0, 9.5]}])
+    aims = tables.render("<!-- table: aims -->\n<!-- end -->").splitlines()
+    told = [line.split(" | ")[1] for line in aims[3:-1]]
+    assert told == [
+        "2.00 ×",
+        "2.5 × (tensorflow), 2.5 × (jax)",
+        "1.30 ×",
+        "timm-compiled/torch is 0.90 × ours-common-head/tensorflow and 1.10 × ours-common-head/jax",
+        "25 s (jax)",
+        "9 s (jax)",
+        "1.5 GB (tensorflow), 1.5 GB (jax)",
+    ]
+    assert all("not yet measured" in line.split(" | ")[2] for line in aims[3:-1])
 
 
 def test_starts_are_told_by_backend(tmp_path, monkeypatch):

@@ -73,7 +73,8 @@ def parts_markdown(rows):
     workloads = {}
     for row in rows:
         if row["status"] == "measured":
-            key = (row["backend"], *(row[name] for name in _WORKLOAD), row["device"])
+            where = (row["device"], row["commit"])
+            key = (row["backend"], *(row[name] for name in _WORKLOAD), *where)
             workloads.setdefault(key, {})[row["without"]] = row
     return "\n\n".join(_parts_table(key, parts.values()) for key, parts in workloads.items())
 
@@ -104,10 +105,10 @@ def starts_markdown(rows):
 
 
 def _parts_table(key, rows):
-    backend, *workload, device = key
+    backend, *workload, device, commit = key
     lines = map(_part_line, sorted(rows, key=lambda row: -row["part_seconds"]))
     title = f"**{backend}: {_title(*workload)}**"
-    return "\n".join([title, "", _PARTS_HEADER, *lines, "", f"On {device}."])
+    return "\n".join([title, "", _PARTS_HEADER, *lines, "", f"On {device}, commit {commit}."])
 
 
 def _part_line(row):
@@ -139,7 +140,7 @@ def _table(key, rows):
         shown |= contenders
         here.sort(key=lambda row: -row["images_per_second"])
         lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}.", ""]
-    missing = [row for row in rows if row["status"] != "measured"]
+    missing = [row for row in rows if row["status"] != "measured" and _name(row) not in shown]
     # A reason may be a whole traceback.
     lines += [
         f"- {_name(row)}: {row['status']}: {' '.join(row['reason'].split())}" for row in missing

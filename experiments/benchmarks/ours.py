@@ -4,6 +4,7 @@ import keras
 
 # What `run_experiment` itself uses, so that what is timed is what it runs.
 from small_vit.assembly import build_model, compile_model, precision, with_augmentation
+from small_vit.batches import ShuffledBatches
 from small_vit.datasets.dataset import Dataset, Split
 from small_vit.engine import make_engine
 
@@ -33,10 +34,12 @@ def prepare(workload, change):
         classifier = build_model(config, dataset)
         change.before_compile(classifier)
         model = with_augmentation(classifier, config.augment)
-        engine = make_engine(
-            model, split, NUM_CLASSES, config.train.batch_size, config.train.seed, strategy.devices
+        train = config.train
+        batches = ShuffledBatches(
+            split, NUM_CLASSES, train.batch_size, train.seed, strategy.devices
         )
-        compile_model(model, config.train, engine.steps_per_epoch, NUM_CLASSES)
+        engine = make_engine(model, batches)
+        compile_model(model, train, engine.steps_per_epoch, NUM_CLASSES)
         change.after_compile(engine)
     epoch = 0
 

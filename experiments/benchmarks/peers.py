@@ -2,8 +2,9 @@
 
 All have a class token and one linear layer on it. Where their dropout layers lie is theirs: they
 are given the same rates. None of them is told to skip branches at random. Flip, rotation and zoom
-are PyTorch's operations; for the paper's other augmentation they get our own layers on PyTorch, not
-compiled, since they bring none on the device with draws of each image's own.
+are PyTorch's operations; for the paper's other augmentation they get our own layers on PyTorch,
+since they bring none on the device with draws of each image's own. `torch.compile` is kept off
+those: it compiles them anew at each call, as Keras numbers each operation it makes.
 """
 
 import torch

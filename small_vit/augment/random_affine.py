@@ -44,7 +44,11 @@ class RandomAffine(ImageAugmentation):
 
     def augment(self, images, key):
         """Return `images`, each flipped, rotated, zoomed and shifted."""
-        return warp(images, self._draw_matrices(key, ops.shape(images)[0], images.shape[1:3]))
+        unit = uniform(key, (6, ops.shape(images)[0]), -1.0, 1.0)
+        if not (self.rotation or self.zoom or self.translation):
+            mirrored = unit[0] < (0 if self.flip else -1)
+            return ops.where(mirrored[:, None, None, None], ops.flip(images, axis=2), images)
+        return warp(images, self._matrices(unit, images.shape[1:3]))
 
     def get_config(self):
         """Return the constructor's arguments."""
@@ -56,9 +60,8 @@ class RandomAffine(ImageAugmentation):
             "translation": self.translation,
         }
 
-    def _draw_matrices(self, key, batch, image_size):
+    def _matrices(self, unit, image_size):
         height, width = image_size
-        unit = uniform(key, (6, batch), -1.0, 1.0)
         mirror = ops.where(unit[0] < 0, -1.0, 1.0) if self.flip else ops.ones_like(unit[0])
         angle = unit[1] * (self.rotation * 2 * math.pi)
         zoom_y, zoom_x = 1.0 + unit[2] * self.zoom, 1.0 + unit[3] * self.zoom

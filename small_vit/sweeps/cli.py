@@ -8,6 +8,7 @@ from typing import Literal
 import tyro
 
 from small_vit import datasets
+from small_vit.comparison import comparison_table
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text
@@ -180,17 +181,20 @@ def _run(plan, left, address):
         failed = run_sweep(left, plan.rows_path, execute)
     summaries = summarise(plan.arms, read_rows(plan.rows_path))
     table = sweep_table(summaries)
+    if plan.sweep is COMPARISON and any(summary.rows for summary in summaries):
+        table = comparison_table([row for summary in summaries for row in summary.rows])
     make_folder(plan.folder)
-    pictures = {
-        "sweep.png": plot_sweep(plan.sweep, summaries),
-        "temperatures.png": plot_learned_temperatures(plan.runs[: len(plan.arms)])
-        if "temperature" in plan.sweep.axes
-        else None,
-    }
+    pictures = {"sweep.png": plot_sweep(plan.sweep, summaries)}
+    left_by_runs = []
+    if "temperature" in plan.sweep.axes:
+        first = plan.runs[: len(plan.arms)]
+        pictures["temperatures.png"] = plot_learned_temperatures(first)
+        left_by_runs = [f"{run.name}/temperature_history.png" for run in first]
     drawn = {name: figure for name, figure in pictures.items() if figure is not None}
     for name, figure in drawn.items():
         save(figure, plan.folder / name)
-    shown = "".join(f"\n![{plan.sweep.question}]({name})\n" for name in drawn)
+    names = [*drawn, *(name for name in left_by_runs if (plan.folder / name).exists())]
+    shown = "".join(f"\n![{plan.sweep.question}]({name})\n" for name in names)
     write_text(plan.folder / "sweep.md", f"# {plan.sweep.question}\n\n{table}\n{shown}")
     print(f"\n{table}\n\nRows in {plan.rows_path}, table and pictures in {plan.folder}")
     return failed

@@ -12,7 +12,8 @@ def work(config):
     """Return the FLOPs of the forward passes of all images that `config` trains on."""
     _, channels, classes = SIZES[config.data.dataset]
     flops = 2 * count_multiply_adds(config.model, channels, classes).total
-    return config.train.epochs * training_images(config) * flops
+    passes = config.train.epochs * config.train.passes_per_epoch
+    return passes * training_images(config) * flops
 
 
 def seconds_per_flop(rows):
@@ -24,7 +25,10 @@ def seconds_per_flop(rows):
     Returns:
         Seconds; None without rows.
     """
-    times = [row.seconds / (row.epochs * row.train_examples * row.forward_flops) for row in rows]
+    times = [
+        row.seconds / (row.epochs * row.passes_per_epoch * row.train_examples * row.forward_flops)
+        for row in rows
+    ]
     return float(np.median(times)) if times else None
 
 

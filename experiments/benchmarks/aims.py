@@ -1,0 +1,105 @@
+"""What the step on a CPU was to reach, and what the newest rows say of it."""
+
+_CASE = {"model": "example", "batch_size": 64, "precision": "float32", "augmentation": "example"}
+_LIBRARIES = ("timm", "transformers", "vit-pytorch")
+
+
+def aims_markdown(speed, starts):
+    """Render the aims for the Keras example's model on a CPU as a table.
+
+    Args:
+        speed: Rows of the benchmark, a list of dicts.
+        starts: Rows of `--starts`, a list of dicts.
+
+    Returns:
+        Text.
+    """
+    lines = ["| aim | vanilla | SPT+LSA |", "|---|---|---|"]
+    arms = [(_of_arm(speed, arm), _of_arm(starts, arm)) for arm in ("vanilla", "spt+lsa")]
+    for aim, measure in _AIMS.items():
+        cells = [measure(*rows) or "not yet measured" for rows in arms]
+        lines.append(f"| {aim} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _of_arm(rows, arm):
+    case = _CASE | {"arm": arm, "status": "measured"}
+    return [
+        row
+        for row in rows
+        if all(row[name] == value for name, value in case.items()) and "core" in row["device"]
+    ]
+
+
+def _newest_session(rows, *names):
+    """The rows by contender of the newest session that has all of `names`; empty if none has."""
+    sessions = {}
+    for row in sorted(rows, key=lambda row: row["date"]):
+        name = f"{row['contender']}/{row['backend']}"
+        sessions.setdefault((row["commit"], row["command"]), {})[name] = row
+    having = [session for session in sessions.values() if set(names) <= set(session)]
+    return having[-1] if having else {}
+
+
+def _over_the_example(speed, starts):
+    session = _newest_session(speed, "ours/tensorflow", "keras-example/tensorflow")
+    return session and f"{session['ours/tensorflow']['ratio']:.2f} ×"
+
+
+def _over_the_floor(speed, starts):
+    told = []
+    for backend in ("tensorflow", "jax"):
+        session = _newest_session(speed, f"ours/{backend}")
+        if session:
+            told.append(f"{1 / session[f'ours/{backend}']['floor_fraction']:.1f} × ({backend})")
+    return ", ".join(told)
+
+
+def _jax_over_tensorflow(speed, starts):
+    session = _newest_session(speed, "ours/tensorflow", "ours/jax")
+    if not session:
+        return ""
+    ours = [session[f"ours/{backend}"]["seconds_per_step"] for backend in ("jax", "tensorflow")]
+    return f"{ours[0] / ours[1]:.2f} ×"
+
+
+def _libraries(speed, starts):
+    ours = [f"ours-common-head/{backend}" for backend in ("tensorflow", "jax")]
+    session = _newest_session(speed, *ours)
+    seconds = {name: row["seconds_per_step"] for name, row in session.items()}
+    libraries = [name for name in seconds if name.startswith(_LIBRARIES)]
+    if not libraries:
+        return ""
+    fastest = min(libraries, key=seconds.get)
+    told = [f"{seconds[name] / seconds[fastest]:.2f} × {name}" for name in ours]
+    return f"{fastest} is {' and '.join(told)}"
+
+
+def _first_start(speed, starts):
+    return _starts(starts, "first_time_seconds")
+
+
+def _second_start(speed, starts):
+    return _starts(starts, "second_time_seconds")
+
+
+def _starts(rows, name):
+    newest = {row["backend"]: row[name] for row in sorted(rows, key=lambda row: row["date"])}
+    return ", ".join(f"{seconds:.0f} s ({backend})" for backend, seconds in newest.items())
+
+
+def _memory(speed, starts):
+    session = _newest_session(speed, "ours/tensorflow", "ours/jax")
+    ours = [session[name] for name in ("ours/tensorflow", "ours/jax") if session]
+    return ", ".join(f"{row['peak_memory_mb'] / 1000:.1f} GB ({row['backend']})" for row in ours)
+
+
+_AIMS = {
+    "2 × the speed of the example's formulation, TensorFlow": _over_the_example,
+    "2.5 × the time of the matrix products alone": _over_the_floor,
+    "JAX within 1.5 × of TensorFlow's time": _jax_over_tensorflow,
+    "no library faster at equal arithmetic": _libraries,
+    "process start to the end of the first step within 30 s": _first_start,
+    "the second time within 10 s": _second_start,
+    "at most 1.5 GB of memory": _memory,
+}

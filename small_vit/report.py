@@ -54,7 +54,7 @@ def write_report(directory, config, result, model, logits, dataset):
 
 {_looked_at_test(result)} {result.trainable_parameters:,} trainable
 parameters, {result.forward_flops / 1e9:.3f} GFLOP in an image's forward pass (matrix products),
-{result.train_examples:,} training images, {result.epochs} epochs of
+{result.train_examples:,} training images, {result.epochs} epochs of {_passes(result)}
 {result.seconds_per_epoch:.1f} s, {result.seconds:.0f} s in all on {result.device}
 ({result.backend}, {result.precision}).
 
@@ -86,6 +86,10 @@ _TEMPERATURES = """
 
 ![What the attention scores of each block are divided by, over the epochs](temperature_history.png)
 """
+
+
+def _passes(result):
+    return f"{result.passes_per_epoch} passes and" if result.passes_per_epoch > 1 else ""
 
 
 def _looked_at_test(result):

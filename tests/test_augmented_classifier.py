@@ -112,7 +112,7 @@ def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):
         model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8},
         augment={"crop_padding": 1, "auto_augment": True, "erasing": 0.25, "mix": 0.5},
         data={"train_examples": 192, "validation_split": "test"},
-        train={"epochs": 2},
+        train={"epochs": 2, "passes_per_epoch": 3, "drop_last": True, "batch_size": 128},
     )
     result = training.run_experiment(config, tmp_path / "run")
 
@@ -121,6 +121,8 @@ def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):
     best = max(RunDirectory(tmp_path / "run").history(), key=lambda row: row["val_accuracy"])
     assert result.best_on_test_accuracy == best["val_accuracy"]
     assert result.best_on_test_top5_accuracy == best["val_top5_accuracy"]
-    assert "best epoch's accuracy" in (tmp_path / "run" / "report.md").read_text()
+    told = (tmp_path / "run" / "report.md").read_text()
+    assert "best epoch's accuracy" in told
+    assert "192 training images, 2 epochs of 3 passes and" in told
     saved = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
     assert type(saved) is not AugmentedClassifier

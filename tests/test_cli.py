@@ -189,6 +189,7 @@ def test_the_process_keeps_freed_memory(monkeypatch):
 
 
 def test_a_second_run_finds_its_program_compiled(tmp_path, monkeypatch):
+    pytest.importorskip("jax")
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     environment = {"HOME": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     listings = []

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from benchmarks.contenders import Backend, Contender, Name, all_contenders
 from benchmarks.sessions import PartsSession, SpeedSession, StartsSession
@@ -105,7 +108,8 @@ def _check(options):
 
 
 def _run(options, path):
-    console = Console()
+    # A file has no width, and Rich would cut names to fit 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     table = TABLES[options.subject]
     sessions = _sessions(options)
     with _progress(console) as progress:

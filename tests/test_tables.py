@@ -157,18 +157,19 @@ def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
     def row(contender, backend, seconds, day, **more):
         told = {"contender": contender, "backend": backend, "seconds_per_step": seconds}
         told |= {"images_per_second": 64 / seconds, "commit": day, "date": f"2026-11-{day}"}
+        told |= {"reference": None}
         return case | told | more
 
     rows = [
         row("ours", "tensorflow", 1.0, "20", ratio=3.0),
         row("keras-example", "tensorflow", 3.0, "20"),
-        row("ours", "tensorflow", 1.0, "21", ratio=2.0),
+        row("ours", "tensorflow", 1.0, "21", ratio=2.0, reference="keras-example/tensorflow"),
         row("keras-example", "tensorflow", 2.0, "21"),
         row("ours", "jax", 1.3, "21"),
         row("ours-common-head", "tensorflow", 0.9, "19"),
         row("ours-common-head", "jax", 1.1, "19"),
         row("timm", "torch", 1.2, "19"),
-        row("timm-compiled", "torch", 1.0, "19"),
+        row("timm-compiled", "torch", 1.0, "19", ratio=0.95, reference="ours-common-head/jax"),
     ]
     speed_tables(tmp_path, "benchmark", rows)
     start = {"commit": "21", "date": "2026-11-21", "first_time_quartiles": [24.0, 26.0]}
@@ -180,7 +181,7 @@ def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
         "2.00 ×",
         "2.5 × (tensorflow), 2.5 × (jax)",
         "1.30 ×",
-        "timm-compiled/torch is 0.90 × ours-common-head/tensorflow and 1.10 × ours-common-head/jax",
+        "timm-compiled/torch is 0.90 × ours-common-head/tensorflow and 0.95 × ours-common-head/jax",
         "25 s (jax)",
         "9 s (jax)",
         "1.5 GB (tensorflow), 1.5 GB (jax)",

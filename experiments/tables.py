@@ -137,8 +137,10 @@ def _fast_table():
         "|---|---:|---|---:|---:|---:|",
     ]
     for recipe, aim in FAST.items():
-        # Time is that of whole runs.
-        rows = [row for row in read_rows(RESULTS / f"{recipe}.jsonl") if row.train_seconds]
+        every = read_rows(RESULTS / f"{recipe}.jsonl")
+        rows = [row for row in every if row.arm == "spt+lsa" and row.train_seconds is not None]
+        if len({row.seed for row in rows}) < len(rows):
+            raise InputError(f"{RESULTS / recipe}.jsonl holds a seed twice.")
         cells = [not_yet_run(fast_command(recipe)), "", ""]
         if rows:
             top1 = Estimate.of([row.test_accuracy for row in rows])

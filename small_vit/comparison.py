@@ -15,7 +15,7 @@ from small_vit.files import make_folder, read_json, write_json, write_text
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import PUBLISHED
-from small_vit.runs import RunDirectory
+from small_vit.runs import RunDirectory, passes_told
 from small_vit.training import prepare, run_experiment
 
 
@@ -203,7 +203,8 @@ def _captions(results):
     if len({run.seed for run in results}) == 1:
         spread = "one seed"
     what = (
-        f"{run.recipe} on {run.dataset}{changed}: test set, last epoch of {run.epochs}, {spread}."
+        f"{run.recipe} on {run.dataset}{changed}: test set, last epoch of {run.epochs}"
+        f"{passes_told(run)}, {spread}."
     )
     captions = [what, *where_run(results)]
     if run.best_on_test_accuracy is not None:

@@ -252,7 +252,7 @@ class TrainConfig(_Checked):
     """How the weights are found."""
 
     epochs: int = 50
-    """How often to validate and save; an epoch is one pass over the training images."""
+    """Passes over the training images, or so many times passes_per_epoch of them."""
     passes_per_epoch: int = 1
     """Make an epoch this many passes, each in an order of its own (three in the paper's code)."""
     batch_size: int = 256

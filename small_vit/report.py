@@ -11,6 +11,7 @@ from small_vit.plots import (
     save,
 )
 from small_vit.recipes import RECIPES, changes_from_recipe
+from small_vit.runs import passes_told
 
 
 def write_report(directory, config, result, model, logits, dataset):
@@ -54,7 +55,7 @@ def write_report(directory, config, result, model, logits, dataset):
 
 {_looked_at_test(result)} {result.trainable_parameters:,} trainable
 parameters, {result.forward_flops / 1e9:.3f} GFLOP in an image's forward pass (matrix products),
-{result.train_examples:,} training images, {result.epochs} epochs of {_passes(result)}
+{result.train_examples:,} training images, {result.epochs} epochs{passes_told(result)} of
 {result.seconds_per_epoch:.1f} s, {result.seconds:.0f} s in all on {result.device}
 ({result.backend}, {result.precision}).
 
@@ -86,10 +87,6 @@ _TEMPERATURES = """
 
 ![What the attention scores of each block are divided by, over the epochs](temperature_history.png)
 """
-
-
-def _passes(result):
-    return f"{result.passes_per_epoch} passes and" if result.passes_per_epoch > 1 else ""
 
 
 def _looked_at_test(result):

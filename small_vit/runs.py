@@ -87,6 +87,11 @@ class Result:
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 
 
+def passes_told(run):
+    """Say how many passes an epoch is, where a run's, or a config's, are several."""
+    return f" ({run.passes_per_epoch} passes each)" if run.passes_per_epoch > 1 else ""
+
+
 def new_path(config, label):
     """Return a path under runs/ for a new run of `config`, named by what it is and the time."""
     stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]

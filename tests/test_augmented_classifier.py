@@ -123,6 +123,6 @@ def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):
     assert result.best_on_test_top5_accuracy == best["val_top5_accuracy"]
     told = (tmp_path / "run" / "report.md").read_text()
     assert "best epoch's accuracy" in told
-    assert "192 training images, 2 epochs of 3 passes and" in told
+    assert "192 training images, 2 epochs (3 passes each) of" in told
     saved = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
     assert type(saved) is not AugmentedClassifier

@@ -85,9 +85,14 @@ def test_fast_recipes_tell_accuracy_and_seconds_or_the_command(tmp_path, monkeyp
         for seed in range(3)
     ]
     append_rows(tmp_path / "fast-60.jsonl", rows)
+    others = [made_up_result(arm="vanilla", train_seconds=9.0), made_up_result(arm="spt+lsa")]
+    append_rows(tmp_path / "fast-60.jsonl", others)
     table = tables.render("<!-- table: fast -->\n<!-- end -->")
     assert "| `fast-60` | 60 | 61.00 ± 0.00 | 11.0 | 31.0 | 3 |" in table
     assert "| `fast-70` | 70 | Not yet run: `for s in 0 1 2 3 4; do python run_cifar100" in table
+    append_rows(tmp_path / "fast-60.jsonl", [dataclasses.replace(rows[0], commit="another")])
+    with pytest.raises(InputError, match="a seed twice"):
+        tables.render("<!-- table: fast -->\n<!-- end -->")
 
 
 SPEED_ROW = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none", 1)) | {
@@ -163,11 +168,11 @@ def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
     rows = [
         row("ours", "tensorflow", 1.0, "20", ratio=3.0),
         row("keras-example", "tensorflow", 3.0, "20"),
-        row("ours", "tensorflow", 1.0, "21", ratio=2.0, reference="keras-example/tensorflow"),
-        row("keras-example", "tensorflow", 2.0, "21"),
+        row("ours", "tensorflow", 1.0, "21", ratio=2.1, reference="keras-example/tensorflow"),
+        row("keras-example", "tensorflow", 2, "21", ratio=1, reference="keras-example/tensorflow"),
         row("ours", "jax", 1.3, "21"),
         row("ours-common-head", "tensorflow", 0.9, "19"),
-        row("ours-common-head", "jax", 1.1, "19"),
+        row("ours-common-head", "jax", 1.1, "19", ratio=1.0, reference="ours-common-head/jax"),
         row("timm", "torch", 1.2, "19"),
         row("timm-compiled", "torch", 1.0, "19", ratio=0.95, reference="ours-common-head/jax"),
     ]
@@ -178,7 +183,7 @@ def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
     aims = tables.render("<!-- table: aims -->\n<!-- end -->").splitlines()
     told = [line.split(" | ")[1] for line in aims[3:-1]]
     assert told == [
-        "2.00 ×",
+        "2.10 ×",
         "2.5 × (tensorflow), 2.5 × (jax)",
         "1.30 ×",
         "timm-compiled/torch is 0.90 × ours-common-head/tensorflow and 0.95 × ours-common-head/jax",

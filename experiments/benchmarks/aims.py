@@ -36,14 +36,15 @@ def _newest_session(rows, *names):
     sessions = {}
     for row in sorted(rows, key=lambda row: row["date"]):
         name = f"{row['contender']}/{row['backend']}"
-        sessions.setdefault((row["commit"], row["command"]), {})[name] = row
+        here = (row["device"], row["commit"], row["command"])
+        sessions.setdefault(here, {})[name] = row
     having = [session for session in sessions.values() if set(names) <= set(session)]
     return having[-1] if having else {}
 
 
 def _over_the_example(speed, starts):
     session = _newest_session(speed, "ours/tensorflow", "keras-example/tensorflow")
-    return session and f"{session['ours/tensorflow']['ratio']:.2f} ×"
+    return session and f"{_speed(session, 'ours/tensorflow', 'keras-example/tensorflow'):.2f} ×"
 
 
 def _over_the_floor(speed, starts):
@@ -61,23 +62,20 @@ def _jax_over_tensorflow(speed, starts):
 
 
 def _speed(session, name, over):
-    """How many times as fast one is: by the rounds where its row tells that, else by medians."""
+    """How many times as fast one is: by the rounds' ratios to one reference, else by medians."""
     row, other = session[name], session[over]
-    if row["reference"] == over:
-        return row["ratio"]
-    if other["reference"] == name:
-        return 1 / other["ratio"]
+    if row["reference"] and row["reference"] == other["reference"]:
+        return row["ratio"] / other["ratio"]
     return other["seconds_per_step"] / row["seconds_per_step"]
 
 
 def _libraries(speed, starts):
     ours = [f"ours-common-head/{backend}" for backend in ("tensorflow", "jax")]
     session = _newest_session(speed, *ours)
-    seconds = {name: row["seconds_per_step"] for name, row in session.items()}
-    libraries = [name for name in seconds if name.startswith(_LIBRARIES)]
+    libraries = [name for name in session if name.startswith(_LIBRARIES)]
     if not libraries:
         return ""
-    fastest = min(libraries, key=seconds.get)
+    fastest = max(libraries, key=lambda name: _speed(session, name, ours[0]))
     told = [f"{_speed(session, fastest, name):.2f} × {name}" for name in ours]
     return f"{fastest} is {' and '.join(told)}"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from small_vit.comparison import Estimate, pair_by_seed, where_run
 from small_vit.rows import config_hash
-from small_vit.runs import Result
+from small_vit.runs import Result, passes_told
 from small_vit.sweeps.grid import Arm
 
 
@@ -106,7 +106,7 @@ def _line(summary):
 def _captions(config, rows):
     return [
         f"{config.recipe} on {config.data.dataset}: test set, last epoch of "
-        f"{config.train.epochs}, mean ± 95 % interval over n seeds and their standard deviation; "
-        "the difference from the baseline is paired by seed.",
+        f"{config.train.epochs}{passes_told(config.train)}, mean ± 95 % interval over n seeds and "
+        "their standard deviation; the difference from the baseline is paired by seed.",
         *where_run(rows),
     ]

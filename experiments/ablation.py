@@ -9,5 +9,4 @@ if __name__ == "__main__":
     sys.path.append(str(ROOT))
     from run_cifar100 import start
 
-    results = ROOT / "experiments" / "results"
-    start("small_vit.sweeps.cli", results=results)
+    start("small_vit.sweeps.cli", results=ROOT / "experiments" / "results")

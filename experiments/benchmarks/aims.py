@@ -1,5 +1,7 @@
 """What the step on a CPU was to reach, and what the newest rows say of it."""
 
+from .markdown import name_of, session_of
+
 _CASE = {"model": "example", "batch_size": 64, "precision": "float32", "augmentation": "example"}
 _LIBRARIES = ("timm", "transformers", "vit-pytorch")
 
@@ -35,9 +37,7 @@ def _newest_session(rows, *names):
     """The rows by contender of the newest session that has all of `names`; empty if none has."""
     sessions = {}
     for row in sorted(rows, key=lambda row: row["date"]):
-        name = f"{row['contender']}/{row['backend']}"
-        here = (row["device"], row["commit"], row["command"])
-        sessions.setdefault(here, {})[name] = row
+        sessions.setdefault(session_of(row), {})[name_of(row)] = row
     having = [session for session in sessions.values() if set(names) <= set(session)]
     return having[-1] if having else {}
 

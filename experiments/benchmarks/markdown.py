@@ -57,7 +57,7 @@ def speed_markdown(rows):
     for row in rows:
         key = tuple(row[name] for name in _WORKLOAD)
         contenders = workloads.setdefault(key, {})
-        contenders[_name(row), *_session(row)] = row
+        contenders[name_of(row), *session_of(row)] = row
     return "\n\n".join(_table(key, list(latest.values())) for key, latest in workloads.items())
 
 
@@ -131,24 +131,25 @@ def _table(key, rows):
     lines = [f"**{_title(*key)}**", ""]
     sessions = {}
     for row in sorted(measured, key=lambda row: row["date"], reverse=True):
-        sessions.setdefault(_session(row), []).append(row)
+        sessions.setdefault(session_of(row), []).append(row)
     shown = set()
     for (device, commit, _), here in sessions.items():
-        contenders = {_name(row) for row in here}
+        contenders = {name_of(row) for row in here}
         if contenders <= shown:
             continue
         shown |= contenders
         here.sort(key=lambda row: -row["images_per_second"])
         lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}.", ""]
-    missing = [row for row in rows if row["status"] != "measured" and _name(row) not in shown]
+    missing = [row for row in rows if row["status"] != "measured" and name_of(row) not in shown]
     # A reason may be a whole traceback.
     lines += [
-        f"- {_name(row)}: {row['status']}: {' '.join(row['reason'].split())}" for row in missing
+        f"- {name_of(row)}: {row['status']}: {' '.join(row['reason'].split())}" for row in missing
     ]
     return "\n".join(lines).rstrip()
 
 
-def _session(row):
+def session_of(row):
+    """Return what tells the session of a row from others."""
     return row.get("device"), row.get("commit"), row.get("command")
 
 
@@ -156,7 +157,7 @@ def _line(row):
     ratio = row.get("ratio")
     floor = row.get("floor_fraction")
     cells = [
-        _name(row),
+        name_of(row),
         f"{row['images_per_second']:.1f}",
         f"{row['seconds_per_step']:.4f}",
         "–" if ratio is None else f"× {ratio:.2f}",
@@ -167,5 +168,6 @@ def _line(row):
     return f"| {' | '.join(cells)} |"
 
 
-def _name(row):
+def name_of(row):
+    """Return the name of a row's contender and its backend."""
     return f"{row['contender']}/{row['backend']}"

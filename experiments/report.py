@@ -10,7 +10,7 @@ import tyro
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from benchmarks.markdown import render_speed_rows
+from benchmarks.markdown import read_speed_rows, render_speed_rows
 from collect import finished_runs
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
@@ -165,9 +165,10 @@ def _sweeps_to_run(sources):
 
 def _speed(sources, name, command):
     path = sources.results / "speed" / f"{name}.jsonl"
-    text, rows = render_speed_rows(path, SPEED_TABLES[name])
+    rows = read_speed_rows(path)
     if not rows:
         return not_yet_run(command)
+    text = render_speed_rows(SPEED_TABLES[name], path)
     return _join(text, _code({row["command"] for row in rows if "command" in row}))
 
 

@@ -76,10 +76,10 @@ def _render_part(part):
 
 def _table(name):
     if name in SPEED_TABLES:
-        text, _ = render_speed_rows(RESULTS / "speed" / f"{name}.jsonl", SPEED_TABLES[name])
-        return text
+        return render_speed_rows(SPEED_TABLES[name], RESULTS / "speed" / f"{name}.jsonl")
     if name == "aims":
-        return _aims_table()
+        files = [RESULTS / "speed" / f"{measured}.jsonl" for measured in ("benchmark", "starts")]
+        return render_speed_rows(aims_markdown, *files)
     if name == "published":
         return _published_table()
     if name == "fast":
@@ -94,14 +94,6 @@ def _table(name):
     if not rows:
         raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
     return comparison_table(rows)
-
-
-def _aims_table():
-    rows = [
-        render_speed_rows(RESULTS / "speed" / f"{name}.jsonl", SPEED_TABLES[name])[1]
-        for name in ("benchmark", "starts")
-    ]
-    return aims_markdown(*rows)
 
 
 def _published_table():

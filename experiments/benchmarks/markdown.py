@@ -19,26 +19,31 @@ _STARTS_HEADER = (
 _PARTS_HEADER = "| left out | s saved | quartiles | of the step |\n|---|---:|---:|---:|"
 
 
-def render_speed_rows(path, render):
-    """Read a file of the benchmark's rows and render it.
-
-    Args:
-        path: `Path`.
-        render: `speed_markdown`, `parts_markdown` or `starts_markdown`.
-
-    Returns:
-        `(text, rows)`, the rows a list of dicts; both empty if there is no such file.
+def read_speed_rows(path):
+    """Return the rows of a file of the benchmark's, a list of dicts; empty if there is no file.
 
     Raises:
         InputError: if it is damaged.
     """
     if not path.exists():
-        return "", []
+        return []
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return render(rows), rows
-    except (ValueError, KeyError, TypeError) as error:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
         raise InputError(f"{path} is damaged: {error!r}.") from error
+
+
+def render_speed_rows(render, *paths):
+    """Return the text that `render` makes of the rows of each file.
+
+    Raises:
+        InputError: if a file is damaged.
+    """
+    try:
+        return render(*map(read_speed_rows, paths))
+    except (KeyError, TypeError) as error:
+        files = " or ".join(map(str, paths))
+        raise InputError(f"{files} is damaged: {error!r}.") from error
 
 
 def speed_markdown(rows):

@@ -4,6 +4,7 @@ from rich.console import Group
 from rich.table import Table
 
 from .parts import PARTS
+from .variants import VARIANTS
 
 
 def speed_table(workload, rows):
@@ -35,7 +36,7 @@ def speed_table(workload, rows):
         "named; of floor: of the speed at which matrix products alone, or memory alone, would run; "
         "first step: start and build + compile"
     )
-    return Group(table, *_reasons(rows))
+    return Group(table, *_ways(rows), *_reasons(rows))
 
 
 def parts_table(workload, rows):
@@ -79,6 +80,12 @@ def starts_table(workload, rows):
             cells += [f"{row[f'{time}_seconds']:.1f}", f"{low:.1f} – {high:.1f}"]
         table.add_row(name, *cells)
     return Group(table, *_reasons(rows))
+
+
+def _ways(rows):
+    """Say in what way each of ours trains."""
+    names = {row["contender"] for row in rows}
+    return [f"{name}: {change.meaning}" for name, change in VARIANTS.items() if name in names]
 
 
 def _reasons(rows):

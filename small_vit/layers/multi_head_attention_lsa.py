@@ -126,6 +126,13 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             dense.bias_axes = output_axes if self.output_bias else None
         return dense
 
+    def _build_attention(self, rank):
+        super()._build_attention(rank)
+        # In Keras's order, keys times queries, the product comes out as the scores transposed, and
+        # XLA on a CPU turns them, forward and backward.
+        self._dot_product_equation = _operands_swapped(self._dot_product_equation)
+        self._combine_equation = _operands_swapped(self._combine_equation)
+
     def _compute_attention(
         self,
         query,
@@ -136,7 +143,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         return_attention_scores=False,
     ):
         # query: (batch, T, heads, key_dim); key, value: (batch, S, heads, key_dim or value_dim)
-        scores = ops.einsum(self._dot_product_equation, key, self._scale(query))
+        scores = ops.einsum(self._dot_product_equation, self._scale(query), key)
         if self.diagonal_mask:
             # An additive constant: exp(low) is exactly 0, and so is its gradient. Keras's mask is
             # twice as low, so what it masks loses even to the diagonal.
@@ -148,10 +155,16 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         dropped = scores
         if training and self._dropout > 0:
             dropped = hashed_dropout(scores, self._dropout, self._dropout_layer.seed_generator)
-        return ops.einsum(self._combine_equation, dropped, value), scores
+        return ops.einsum(self._combine_equation, value, dropped), scores
 
     def _scale(self, query):
         if self.tau is None:
             return query * (1.0 / math.sqrt(self.key_dim))
         tau = ops.cast(self.tau, query.dtype)
         return query / tau if self.temperature_form == "divisor" else query * tau
+
+
+def _operands_swapped(equation):
+    operands, result = equation.split("->")
+    first, second = operands.split(",")
+    return f"{second},{first}->{result}"

@@ -40,7 +40,7 @@ class CommandLine:
     """
 
     models: tuple[ModelName, ...] = ("example",)
-    """The Keras example's model, the paper's, or a tiny one to try this out."""
+    """The Keras example's model, the paper's, that of the recipe cpu, or a tiny one to try this."""
     arms: tuple[Arm, ...] = ("vanilla", "spt+lsa")
     """Without the paper's two parts, with them."""
     batch_sizes: tuple[int, ...] = (64,)

@@ -51,11 +51,13 @@ class ScanEngine:
     def run(self, initial_epoch, epochs, callbacks):
         """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""
         callbacks = keras.callbacks.CallbackList(
-            callbacks, model=self.model, epochs=epochs, steps=self.steps_per_epoch
+            callbacks, model=self.model, epochs=epochs, steps=self.steps_per_epoch, verbose=0
         )
         self.model.stop_training = False
         self._build_metrics()
         callbacks.on_train_begin()
+        # As `fit` does: BackupAndRestore has set it if it found a run to go on with.
+        initial_epoch = self.model._initial_epoch or initial_epoch
         for epoch in range(initial_epoch, epochs):
             self.model.reset_metrics()
             callbacks.on_epoch_begin(epoch)

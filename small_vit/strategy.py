@@ -2,10 +2,11 @@
 
 import os
 import platform
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -20,12 +21,12 @@ class Strategy:
     Attributes:
         devices: Number of devices that share each batch.
         description: Their readable name.
-        scope: Context manager to build and train the model in.
+        scope: Makes a context manager to build and train the model in, each time anew.
     """
 
     devices: int
     description: str
-    scope: Any
+    scope: Callable
 
 
 def choose_strategy(name="auto"):
@@ -50,7 +51,7 @@ def choose_strategy(name="auto"):
     hosts.connect()
     if hosts.several() and name == "gpu":
         raise InputError("--strategy gpu is one device of one host. Choose auto or multi-gpu.")
-    find, make_scope = {
+    find, scope_of = {
         "tensorflow": (_tensorflow_devices, _tensorflow_scope),
         "jax": (_jax_devices, _jax_scope),
         "torch": (_torch_devices, _torch_scope),
@@ -65,7 +66,7 @@ def choose_strategy(name="auto"):
         )
     readable = _cpu_name() if kind == "cpu" else _accelerator_name(backend, kind)
     description = readable if len(devices) == 1 else f"{len(devices)} x {readable}"
-    return Strategy(len(devices), description, make_scope(kind, devices, found))
+    return Strategy(len(devices), description, scope_of(kind, devices, found))
 
 
 def _pick(name, found):
@@ -98,10 +99,10 @@ def _tensorflow_scope(kind, devices, found):
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-        return tf.distribute.TPUStrategy(resolver).scope()
+        return tf.distribute.TPUStrategy(resolver).scope
     if len(devices) > 1:
-        return tf.distribute.MirroredStrategy(devices).scope()
-    return tf.device(devices[0]) if found["gpu"] else nullcontext()
+        return tf.distribute.MirroredStrategy(devices).scope
+    return partial(tf.device, devices[0]) if found["gpu"] else nullcontext
 
 
 def _jax_devices():
@@ -119,9 +120,9 @@ def _jax_devices():
 def _jax_scope(kind, devices, found):
     default = next(kind for kind in ("tpu", "gpu", "cpu") if found[kind])
     if len(devices) == 1 and kind == default:
-        return nullcontext()
+        return nullcontext
     # Each host cuts its own share of the data.
-    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope()
+    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope
 
 
 def _torch_devices():
@@ -140,7 +141,7 @@ def _torch_scope(kind, devices, found):
             "On the torch backend training runs on Keras's default device "
             f"({default}) only. Use --strategy {default}, or --backend tensorflow or jax."
         )
-    return nullcontext()
+    return nullcontext
 
 
 def _cpu_name():

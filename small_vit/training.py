@@ -68,7 +68,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     else:
         directory.create(config, environment, dataset.class_names)
 
-    with strategy.scope, precision(config.train.precision):
+    with strategy.scope(), precision(config.train.precision):
         # ----------------------------------------------------------- model
         keras.utils.set_random_seed(config.train.seed)
         classifier = build_model(config, dataset)

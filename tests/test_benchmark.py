@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 
 import keras
@@ -22,6 +23,7 @@ from benchmarks.workload import MODELS, Workload, with_common_head
 from layer_harness import to_numpy
 from small_vit import assembly, create_vit_classifier, engine
 from small_vit.errors import InputError
+from small_vit.layers import HashedDropout, MultiHeadAttentionLSA
 from small_vit.multiply_adds import count_multiply_adds
 
 BACKEND = keras.backend.backend()
@@ -129,6 +131,47 @@ def test_kerass_own_augmentation_trains_in_place_of_ours(monkeypatch):
     kinds = [type(layer) for layer in layers]
     assert keras.layers.RandomZoom in kinds
     assert assembly.RandomAffine not in kinds
+
+
+def test_kerass_own_dropout_takes_the_place_of_ours(monkeypatch):
+    drawn = []
+    for layer in (HashedDropout, MultiHeadAttentionLSA):
+        module = sys.modules[layer.__module__]
+        monkeypatch.setattr(module, "hashed_dropout", module.hashed_dropout)  # put back after
+
+    def dropout(inputs, *how, **named):
+        drawn.append(inputs)
+        return inputs
+
+    monkeypatch.setattr(keras.random, "dropout", dropout)
+    prepare_ours(TINY, VARIANTS["ours-keras-dropout"]).run()
+    # Of the attention, the MLP's two layers, the head's input and its hidden layer.
+    assert len(drawn) == 5
+
+
+@pytest.mark.parametrize("name", ["attention", "softmax", "layer-norm"])
+def test_what_a_part_leaves_out_keeps_every_weight_in_training(name, monkeypatch):
+    """So that what remains is still all computed, backward too."""
+    for owner, what in [
+        (MultiHeadAttentionLSA, "_compute_attention"),
+        (MultiHeadAttentionLSA, "_masked_softmax"),
+        (keras.layers.LayerNormalization, "call"),
+    ]:
+        monkeypatch.setattr(owner, what, getattr(owner, what))  # put back after
+    models, before = [], []
+
+    def watch(trained):
+        models.append(trained.model)
+        before.extend(to_numpy(weight) for weight in trained.model.trainable_weights)
+
+    prepare_ours(TINY, dataclasses.replace(PARTS[name], after_compile=watch)).run()
+    after = models[0].trainable_weights
+    still = [
+        weight.path
+        for weight, old in zip(after, before, strict=True)
+        if (to_numpy(weight) == old).all()
+    ]
+    assert not still
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
@@ -300,6 +343,16 @@ def test_a_start_is_timed_with_and_without_compiled_programs(tmp_path, capsys):
         low, high = rows[0][f"{time}_quartiles"]
         assert 0.1 < low <= rows[0][f"{time}_seconds"] <= high
     assert f"ours/{BACKEND}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(BACKEND != "jax" or os.cpu_count() < 2, reason="divides JAX's CPU")
+def test_each_core_may_be_a_device(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    workload = dataclasses.replace(TINY, batch_size=os.cpu_count())
+    contender = Contender("ours-device-per-core", "jax")
+    with Worker(contender, workload, "jax", sys.executable) as worker:
+        worker.prepare()
+        assert worker.facts["device"].startswith(f"{os.cpu_count()} x ")
 
 
 def test_a_worker_that_is_left_is_ended():

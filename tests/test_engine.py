@@ -5,7 +5,7 @@ from scipy.special import softmax
 
 from layer_harness import to_numpy
 from small_vit import datasets
-from small_vit.assembly import build_model, compile_model
+from small_vit.assembly import build_model, compile_model, with_augmentation
 from small_vit.batches import ShuffledBatches
 from small_vit.datasets import Split
 from small_vit.engine import FitEngine, make_engine
@@ -107,17 +107,25 @@ class Record(keras.callbacks.Callback):
         self.events.append("end")
 
 
-def tiny_engine(make):
-    """Dropout, augmentation and an odd last batch: all that could make engines differ."""
+def tiny_engine(make, recipe=digits):
+    """Dropout, augmentation and an odd last batch: all that could make engines differ.
+
+    Of the recipe, if another is given, come the augmentation and how epochs are made.
+    """
     config = digits().replace(
         model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "dropout": 0.1},
+        augment=recipe().augment,
         train={"batch_size": 32},
     )
     dataset = datasets.load("digits")
     split = Split(dataset.train.images[:100], dataset.train.labels[:100])
     keras.utils.set_random_seed(0)
-    model = build_model(config, dataset)
-    engine = make(model, ShuffledBatches(split, 10, batch_size=32, seed=0))
+    model = with_augmentation(build_model(config, dataset), config.augment)
+    train = recipe().train
+    batches = ShuffledBatches(
+        split, 10, 32, seed=0, passes=train.passes_per_epoch, drop_last=train.drop_last
+    )
+    engine = make(model, batches)
     compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
     return engine
 
@@ -143,10 +151,11 @@ def train_by_hand(engine, epochs):
     return np.transpose(figures)
 
 
+@pytest.mark.parametrize(("recipe", "steps"), [(digits, 4), (paper, 9)])
 @pytest.mark.parametrize("make", ENGINES)
-def test_an_engine_equals_keras_steps(make):
-    """To 1e-5 after twelve steps: the compiler may order sums otherwise."""
-    engine, by_hand, found = tiny_engine(make), tiny_engine(make), Record()
+def test_an_engine_equals_keras_steps(make, recipe, steps):
+    """To 1e-5 after some dozen steps: the compiler may order sums otherwise."""
+    engine, by_hand, found = tiny_engine(make, recipe), tiny_engine(make, recipe), Record()
     engine.run(0, 3, [found])
     losses, accuracies = train_by_hand(by_hand, 3)
 
@@ -155,7 +164,28 @@ def test_an_engine_equals_keras_steps(make):
     for weight, other in zip(weights(engine), weights(by_hand), strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-5)
     assert found.events == ["begin", "epoch 0", "epoch 1", "epoch 2", "end"]
-    assert found.last_batches == [3, 3, 3]
+    assert found.last_batches == [steps - 1] * 3
+
+
+@pytest.mark.parametrize("make", ENGINES)
+def test_kerass_callbacks_serve(make, tmp_path, capsys):
+    """Its progress bar keeps quiet, and its backup goes on where a training was killed."""
+
+    class Kill(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def kerass():
+        backup = keras.callbacks.BackupAndRestore(tmp_path / "backup")
+        return [backup, keras.callbacks.ProgbarLogger()]
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_engine(make).run(0, 3, [*kerass(), Kill()])
+    found = Record()
+    tiny_engine(make).run(0, 3, [*kerass(), found])
+    assert found.events == ["begin", "epoch 2", "end"]
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="of the engine for JAX")

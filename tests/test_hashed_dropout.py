@@ -34,6 +34,16 @@ def test_draws_again_each_time_and_repeats_from_its_state():
     assert (dropped(layer, inputs) == first).all()
 
 
+def test_compiled_steps_draw_again():
+    """The count of draws is state of the compiled step, not a constant of its trace."""
+    weighed = keras.layers.Dense(1, kernel_initializer="ones")
+    model = keras.Sequential([keras.Input((64,)), sv.HashedDropout(0.5, seed=1), weighed])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    ones, zeros = np.ones((8, 64)), np.zeros((8, 1))
+    # Means over the batches so far: they stay where each batch has the same loss.
+    assert len({float(model.train_on_batch(ones, zeros)) for _ in range(3)}) == 3
+
+
 def test_layers_without_a_seed_draw_apart():
     inputs = np.ones((8, 64), "float32")
 

@@ -80,7 +80,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 import json
 from small_vit.layers import HashedDropout
 from small_vit.strategy import choose_strategy
-with choose_strategy("cpu").scope:
+with choose_strategy("cpu").scope():
     layer = HashedDropout(0.5, seed=0)
     strategy = tf.distribute.get_strategy()
     masks = strategy.run(tf.function(lambda: layer(tf.ones((1000,)), training=True)))

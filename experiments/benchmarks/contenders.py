@@ -1,5 +1,6 @@
 """Who is compared, on which backend, in which arms."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +12,11 @@ Name = Literal[
     "ours-common-head",
     "ours-system-malloc",
     "ours-keras-augmentation",
+    "ours-keras-dropout",
     "ours-without-xla",
     "ours-steps-per-execution",
     "ours-resident",
+    "ours-device-per-core",
     "keras-example",
     "keras-example-system-malloc",
     "vit-pytorch",
@@ -27,8 +30,14 @@ Name = Literal[
 # What each library has of the two arms: vit-pytorch's model for small datasets is SPT+LSA only.
 _ARMS = {"vit-pytorch": ("spt+lsa",), "transformers": ("vanilla",), "timm": ("vanilla",)}
 
-# Other ways than XLA, one call a step and batches from the host, which only TensorFlow has.
-_ON_TENSORFLOW = ("ours-without-xla", "ours-steps-per-execution", "ours-resident")
+# Ways to run ours that only one backend has: those other than XLA, one call a step and batches from
+# the host; several devices on one CPU.
+_ONLY_ON = {
+    "ours-without-xla": "tensorflow",
+    "ours-steps-per-execution": "tensorflow",
+    "ours-resident": "tensorflow",
+    "ours-device-per-core": "jax",
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +47,10 @@ class Contender:
     - `ours`: the train step of `run_experiment`.
     - `ours-common-head`: the same for the model cut to what all libraries have, so that it does
       the arithmetic of the libraries' models.
-    - `ours-keras-augmentation`: the same with Keras's own layers of the example's augmentation.
-    - `ours-without-xla`, `ours-steps-per-execution`, `ours-resident`: other ways to run it on
-      TensorFlow; see `VARIANTS`.
+    - `ours-keras-augmentation`, `ours-keras-dropout`: the same with Keras's own layers of the
+      example's augmentation, or with dropout on its own generator.
+    - `ours-without-xla`, `ours-steps-per-execution`, `ours-resident` on TensorFlow,
+      `ours-device-per-core` on JAX: other ways to run it; see `VARIANTS`.
     - `keras-example`: the Keras example's own formulation in plain Keras layers.
     - `…-system-malloc`: the same without what `run_cifar100.py` sets of malloc, which all others
       have too.
@@ -58,9 +68,15 @@ class Contender:
     without: str | None = None
 
     @property
-    def system_malloc(self):
-        """Whether the process has malloc as the system sets it."""
-        return self.name.endswith("-system-malloc")
+    def environment(self):
+        """Variables that the environment of its process has, a dict."""
+        if self.name.endswith("-system-malloc"):
+            # Set to nothing, it stays so; unset, the worker sets it as `run_cifar100.py` does.
+            return {"GLIBC_TUNABLES": ""}
+        if self.name == "ours-device-per-core":
+            devices = f"--xla_force_host_platform_device_count={os.cpu_count()}"
+            return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}"}
+        return {}
 
     @property
     def library(self):
@@ -73,7 +89,7 @@ class Contender:
         """Whether there is such a contender on that backend."""
         if self.library:
             return self.backend == "torch"
-        return self.name not in _ON_TENSORFLOW or self.backend == "tensorflow"
+        return self.backend == _ONLY_ON.get(self.name, self.backend)
 
     def has(self, workload):
         """Return whether the contender has the workload's arm and augmentation."""

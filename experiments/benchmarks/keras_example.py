@@ -23,7 +23,7 @@ def prepare(workload):
     device, strategy = keras_device()
     config = workload.config
     images, labels = workload.data()
-    with strategy.scope, precision(workload.precision):
+    with strategy.scope(), precision(workload.precision):
         keras.utils.set_random_seed(0)
         augment = config.augment if workload.augmentation == "example" else None
         model = build(config.model, augment)
@@ -40,7 +40,7 @@ def prepare(workload):
     data = _data(images, labels, workload.batch_size)
 
     def run():
-        with strategy.scope:
+        with strategy.scope():
             model.fit(**data, verbose=0)
         wait_for(model)
 

@@ -143,8 +143,11 @@ def _table(key, rows):
         if contenders <= shown:
             continue
         shown |= contenders
-        here.sort(key=lambda row: -row["images_per_second"])
-        lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}.", ""]
+        # By the rounds' ratios, where all are over one contender: they share the machine's drift.
+        order = "ratio" if len({row.get("reference") for row in here}) == 1 else "images_per_second"
+        here.sort(key=lambda row: -(row.get(order) or 0))
+        date = max(row["date"] for row in here)[:10]
+        lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}, {date}.", ""]
     missing = [row for row in rows if row["status"] != "measured" and name_of(row) not in shown]
     # A reason may be a whole traceback.
     lines += [

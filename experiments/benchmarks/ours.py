@@ -29,7 +29,7 @@ def prepare(workload, change):
     split = Split(images, labels)
     dataset = Dataset("random", split, split, tuple(str(label) for label in range(NUM_CLASSES)))
 
-    with strategy.scope, precision(workload.precision):
+    with strategy.scope(), precision(workload.precision):
         keras.utils.set_random_seed(0)
         classifier = build_model(config, dataset)
         change.before_compile(classifier)
@@ -45,7 +45,7 @@ def prepare(workload, change):
 
     def run():
         nonlocal epoch
-        with strategy.scope:
+        with strategy.scope():
             engine.run(epoch, epoch + 1, [])
         epoch += 1
         wait_for(model)

@@ -50,7 +50,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.errors,
             text=True,
-            env=_environment(backend, bool(contender and contender.system_malloc), cache),
+            env=_environment(backend, contender.environment if contender else {}, cache),
             start_new_session=True,
         )
 
@@ -111,7 +111,7 @@ class Worker:
         return (named or lines or [f"exit code {code}"])[-1]
 
 
-def _environment(backend, system_malloc, cache):
+def _environment(backend, contenders_own, cache):
     paths = [str(EXPERIMENTS), str(EXPERIMENTS.parent), os.environ.get("PYTHONPATH", "")]
     return {
         # One device for all: other libraries' models do not spread over several by themselves.
@@ -121,8 +121,7 @@ def _environment(backend, system_malloc, cache):
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         **os.environ,
-        # Set to nothing, it stays so; unset, the worker sets it as `run_cifar100.py` does.
-        **({"GLIBC_TUNABLES": ""} if system_malloc else {}),
+        **contenders_own,
         **({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
         "KERAS_BACKEND": backend,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),

@@ -24,7 +24,7 @@ def speed_row(contender, workload, facts, measured, reference, peaks):
         facts: Of its `Worker`.
         measured: From `take_turns`.
         reference: Label and measurements of the contender that the ratio is over, or None.
-        peaks: Measurements of the machine's peaks on the same framework, or None.
+        peaks: Measurements of the machine's peaks, on all frameworks; may be empty.
     """
     seconds = [figures["seconds"] for figures in measured]
     step = statistics.median(seconds) / workload.steps
@@ -45,7 +45,7 @@ def speed_row(contender, workload, facts, measured, reference, peaks):
         label, theirs = reference
         row["reference"] = label
         row["ratio"] = _round(ratio(seconds, [figures["seconds"] for figures in theirs]))
-    if peaks is not None:
+    if peaks:
         row |= _floor(contender.model(workload), workload, facts["parameters"], step, peaks)
     return row | _circumstances(facts, measured)
 

@@ -1,9 +1,12 @@
 """Our train step done in other ways, to see that the way it is done wins."""
 
+import sys
+
 import keras
 import numpy as np
 
 from small_vit import assembly, engine
+from small_vit.layers import HashedDropout, MultiHeadAttentionLSA
 from small_vit.tf_data import without_autotuning
 
 from .changes import Change, replace
@@ -16,6 +19,14 @@ def _keras_augmentation():
         return keras.Sequential(random_layers(AUGMENTATIONS["example"]), name=name)
 
     replace(assembly, "RandomAffine", layers)
+
+
+def _keras_dropout():
+    def drop(inputs, rate, seed_generator, noise_shape=None):
+        return keras.random.dropout(inputs, rate, noise_shape, seed=seed_generator)
+
+    for layer in (HashedDropout, MultiHeadAttentionLSA):
+        replace(sys.modules[layer.__module__], "hashed_dropout", drop)
 
 
 def _without_xla(trained):
@@ -63,12 +74,16 @@ VARIANTS = {
         "XLA off",
         before_build=_keras_augmentation,
     ),
+    "ours-keras-dropout": Change("dropout on Keras's own generator", before_build=_keras_dropout),
     "ours-without-xla": Change("TensorFlow's graph, not compiled", after_compile=_without_xla),
     "ours-steps-per-execution": Change(
         "all steps of a measurement in one call", after_compile=_all_steps_in_one_call
     ),
     "ours-resident": Change(
         "images on the device, gathered in the step", after_compile=_examples_on_the_device
+    ),
+    "ours-device-per-core": Change(
+        "each core of the CPU a device, which takes its share of a batch"
     ),
 }
 """The contenders that are ours, by name."""

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from small_vit.config import AugmentConfig, ExperimentConfig, ModelConfig, TrainConfig
-from small_vit.recipes import paper
+from small_vit.recipes import cpu, paper
 
-ModelName = Literal["example", "paper", "tiny"]
+ModelName = Literal["example", "paper", "cpu", "tiny"]
 Arm = Literal["vanilla", "spt+lsa"]
 Precision = Literal["float32", "bfloat16"]
 Augmentation = Literal["none", "example", "paper"]
@@ -21,6 +21,8 @@ MODELS = {
     "example": ModelConfig(),
     # Lee, Lee and Song's for CIFAR.
     "paper": paper().model,
+    # The recipe's for two cores.
+    "cpu": cpu().model,
     # To try the benchmark itself in seconds.
     "tiny": ModelConfig(
         image_size=32,

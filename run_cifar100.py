@@ -41,6 +41,8 @@ def prepare_backend(arguments):
     # JAX compiles a train step once a machine, not once a run.
     cache = Path.home() / ".cache" / "small_vit" / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    # The many small programs that build a model, too: by default JAX keeps what took it a second.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def backend_of(directory):

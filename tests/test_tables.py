@@ -137,11 +137,11 @@ def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
     ]
     table = speed_tables(tmp_path, "benchmark", rows)
     # The third has ours, the second has another beside it, and timm is in the first alone.
-    assert [table.count(f"commit {name}.") for name, _ in sessions] == [1, 1, 1]
+    assert [table.count(f"commit {name}, 2026-11-") for name, _ in sessions] == [1, 1, 1]
     assert table.index("commit third") < table.index("commit second") < table.index("commit first")
     repeated = [row | {"commit": "fourth", "date": "2026-11-20"} for row in rows[:4]]
     table = speed_tables(tmp_path, "benchmark", rows + repeated)
-    assert [table.count(f"commit {name}.") for name, _ in sessions] == [0, 0, 0]
+    assert [table.count(f"commit {name}, 2026-11-") for name, _ in sessions] == [0, 0, 0]
     assert "commit fourth." in table
 
 

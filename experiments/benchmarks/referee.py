@@ -123,6 +123,7 @@ def _environment(backend, contenders_own, cache):
         **os.environ,
         **contenders_own,
         **({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # as `run_cifar100.py` has it
         "KERAS_BACKEND": backend,
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
     }

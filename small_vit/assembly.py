@@ -110,14 +110,16 @@ def compile_model(model, train, steps_per_epoch, num_classes):
             keras.metrics.CategoricalAccuracy(name="accuracy"),
             keras.metrics.TopKCategoricalAccuracy(min(5, num_classes), name="top5_accuracy"),
         ],
-        jit_compile=_jit_compile(train.deterministic),
+        jit_compile=_jit_compile(train),
     )
     model.optimizer.build(model.trainable_variables)
 
 
-def _jit_compile(deterministic):
-    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains, too."""
-    if keras.backend.backend() != "tensorflow" or deterministic:
+def _jit_compile(train):
+    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains, but not in bfloat16."""
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    if train.deterministic or train.precision == "bfloat16":
         return "auto"
     import tensorflow as tf
 

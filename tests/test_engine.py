@@ -167,6 +167,15 @@ def test_an_engine_equals_keras_steps(make, recipe, steps):
     assert found.last_batches == [steps - 1] * 3
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere Keras decides")
+@pytest.mark.parametrize(("precision", "on_a_cpu"), [("float32", True), ("bfloat16", False)])
+def test_xla_is_on_where_it_gains(precision, on_a_cpu):
+    config = digits().replace(train={"precision": precision})
+    model = build_model(config, datasets.load("digits"))
+    compile_model(model, config.train, steps_per_epoch=1, num_classes=10)
+    assert model.jit_compile == (on_a_cpu or bool(keras.distribution.list_devices("gpu")))
+
+
 @pytest.mark.parametrize("make", ENGINES)
 def test_kerass_callbacks_serve(make, tmp_path, capsys):
     """Its progress bar keeps quiet, and its backup goes on where a training was killed."""

@@ -142,7 +142,7 @@ def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
     repeated = [row | {"commit": "fourth", "date": "2026-11-20"} for row in rows[:4]]
     table = speed_tables(tmp_path, "benchmark", rows + repeated)
     assert [table.count(f"commit {name}, 2026-11-") for name, _ in sessions] == [0, 0, 0]
-    assert "commit fourth." in table
+    assert "commit fourth, " in table
 
 
 def test_one_that_was_absent_and_then_measured_is_not_told_as_absent(tmp_path, monkeypatch):

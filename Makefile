@@ -1,8 +1,7 @@
 # make run   the comparison on the embedded digits: table, pictures, reports
 # make test  the whole test suite, on TensorFlow and on JAX
 # make lint  ruff
-# make test-torch  a smoke test and the other libraries of the benchmark on PyTorch, in an
-#                  environment of its own
+# make test-torch  a smoke test on PyTorch, in an environment of its own
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -24,7 +23,7 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff format --check .
 
 test-torch: $(TORCH_VENV)/installed
-	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python -m pytest tests/test_smoke.py tests/test_benchmark.py
+	KERAS_BACKEND=torch $(TORCH_VENV)/bin/python -m pytest tests/test_smoke.py
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'small_vit needs Python 3.11 or later')"
@@ -36,7 +35,6 @@ $(VENV)/installed: requirements.txt pyproject.toml
 $(TORCH_VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(TORCH_VENV)
 	grep -v -E '^(jax|tensorflow|tensorboard)==' requirements.txt > $(TORCH_VENV)/requirements.txt
-	$(TORCH_VENV)/bin/python -m pip install --quiet -r $(TORCH_VENV)/requirements.txt torch==2.13.0 \
-		timm==1.0.31 transformers==5.23.0 vit-pytorch==1.26.11
+	$(TORCH_VENV)/bin/python -m pip install --quiet -r $(TORCH_VENV)/requirements.txt torch==2.13.0
 	$(TORCH_VENV)/bin/python -m pip install --quiet --no-deps -e .
 	touch $@

@@ -35,7 +35,12 @@ def run_on_ray(address):
     except ModuleNotFoundError:
         raise InputError("--ray needs Ray: pip install -e '.[ray]'.") from None
     # What `run_cifar100.py` sets of a process: a worker reads it when it starts.
-    names = ("TF_CPP_MIN_LOG_LEVEL", "JAX_COMPILATION_CACHE_DIR", "GLIBC_TUNABLES")
+    names = (
+        "TF_CPP_MIN_LOG_LEVEL",
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        "GLIBC_TUNABLES",
+    )
     environment = {name: os.environ[name] for name in names if name in os.environ}
     environment |= {"KERAS_BACKEND": keras.backend.backend()}
     try:

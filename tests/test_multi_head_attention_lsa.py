@@ -295,6 +295,7 @@ def test_fixed_temperature_is_no_weight():
         ({"temperature": "token"}, "`temperature` is one of .*'token'"),
         ({"temperature_form": "log"}, "`temperature_form` is one of .*'log'"),
         ({"num_heads": 0}, "`num_heads`"),
+        ({"flash_attention": True}, "flash_attention=True"),
     ],
 )
 def test_bad_argument(kwargs, message):
@@ -302,11 +303,21 @@ def test_bad_argument(kwargs, message):
         MultiHeadAttentionLSA(**{"num_heads": HEADS, "key_dim": KEY_DIM, **kwargs})
 
 
-@pytest.mark.parametrize(
-    ("query", "value"),
-    [((None, 5, DIM), (None, 4, DIM)), ((None, 2, 5, DIM), (None, 2, 5, DIM))],
-    ids=["lengths", "two-axes"],
-)
-def test_diagonal_mask_needs_self_attention_over_one_axis(query, value):
-    with pytest.raises(ValueError, match="self-attention over one axis"):
-        MultiHeadAttentionLSA(HEADS, KEY_DIM).build(query, value)
+def test_diagonal_mask_needs_self_attention():
+    with pytest.raises(ValueError, match="the same number of tokens"):
+        MultiHeadAttentionLSA(HEADS, KEY_DIM).build((None, 5, DIM), (None, 4, DIM))
+
+
+def test_tokens_have_one_axis():
+    with pytest.raises(ValueError, match=r"are \(batch, tokens, dim\)"):
+        MultiHeadAttentionLSA(HEADS, KEY_DIM, diagonal_mask=False).build(
+            (None, 2, 5, DIM), (None, 2, 5, DIM)
+        )
+
+
+def test_attends_to_as_many_tokens_as_come():
+    tokens = keras.Input((None, DIM))
+    model = keras.Model(tokens, MultiHeadAttentionLSA(HEADS, KEY_DIM)(tokens, tokens))
+    for length in (2, 5):
+        few = np.ones((3, length, DIM), "float32")
+        assert model.predict(few, verbose=0).shape == few.shape

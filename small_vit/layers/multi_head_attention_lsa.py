@@ -47,8 +47,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         `(batch, num_heads, tokens, tokens)`.
 
     Raises:
-        ValueError: if an argument is not one of those named, or `diagonal_mask` meets a query and
-            a value of different lengths or with more than one attention axis.
+        ValueError: if an argument is not one of those named, a query or value is not
+            `(batch, tokens, dim)`, or `diagonal_mask` meets two of different lengths.
     """
 
     def __init__(
@@ -71,6 +71,11 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 f"`temperature_form` is one of {TEMPERATURE_FORMS}. "
                 f"Received: temperature_form={temperature_form!r}"
             )
+        if kwargs.get("flash_attention"):
+            raise ValueError(
+                "No flash attention here: temperature and diagonal mask are the layer's own. "
+                "Received: flash_attention=True"
+            )
         self.temperature = temperature
         self.temperature_form = temperature_form
         self.diagonal_mask = diagonal_mask
@@ -79,15 +84,18 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 
     def build(self, query_shape, value_shape, key_shape=None):
         """Create the projections' weights and the temperature."""
-        if self.diagonal_mask and (
-            len(query_shape) != 3 or tuple(query_shape[1:-1]) != tuple(value_shape[1:-1])
-        ):
+        received = f"query_shape={tuple(query_shape)}, value_shape={tuple(value_shape)}"
+        if len(query_shape) != 3 or len(value_shape) != 3:
+            raise ValueError(f"Query and value are (batch, tokens, dim). Received: {received}")
+        if self.diagonal_mask and query_shape[1] != value_shape[1]:
             raise ValueError(
-                "diagonal_mask=True is for self-attention over one axis: query and value are both "
-                "(batch, tokens, dim) with the same number of tokens. Received: "
-                f"query_shape={tuple(query_shape)}, value_shape={tuple(value_shape)}"
+                "diagonal_mask=True is for self-attention: query and value have the same number "
+                f"of tokens. Received: {received}"
             )
         super().build(query_shape, value_shape, key_shape)
+        # Keras makes the projections, with its names and weights; how they multiply is ours.
+        for projection in (self.query_dense, self.key_dense, self.value_dense, self.output_dense):
+            projection.__class__ = _TokensAsRows
         if self.temperature != "none":
             # tf.Variable would not be tracked by Keras 3: the temperature would stay frozen.
             exponent = 0.5 if self.temperature_form == "divisor" else -0.5
@@ -126,13 +134,6 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             dense.bias_axes = output_axes if self.output_bias else None
         return dense
 
-    def _build_attention(self, rank):
-        super()._build_attention(rank)
-        # In Keras's order, keys times queries, the product comes out as the scores transposed, and
-        # XLA on a CPU turns them, forward and backward.
-        self._dot_product_equation = _operands_swapped(self._dot_product_equation)
-        self._combine_equation = _operands_swapped(self._combine_equation)
-
     def _compute_attention(
         self,
         query,
@@ -143,19 +144,22 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         return_attention_scores=False,
     ):
         # query: (batch, T, heads, key_dim); key, value: (batch, S, heads, key_dim or value_dim)
-        scores = ops.einsum(self._dot_product_equation, self._scale(query), key)
+        # Heads before tokens, so that XLA multiplies what lies in memory as it is multiplied.
+        query = ops.transpose(self._scale(query), (0, 2, 1, 3))
+        scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
         if self.diagonal_mask:
             # An additive constant: exp(low) is exactly 0, and so is its gradient. Keras's mask is
             # twice as low, so what it masks loses even to the diagonal.
             dtype = keras.backend.standardize_dtype(scores.dtype)
             low = -1.5e4 if dtype == "float16" else -5e8
-            tokens = ops.shape(query)[1]
+            tokens = ops.shape(query)[2]
             scores = scores + low * ops.eye(tokens, dtype=dtype)
         scores = self._masked_softmax(scores, attention_mask)  # (batch, heads, T, S)
         dropped = scores
         if training and self._dropout > 0:
             dropped = hashed_dropout(scores, self._dropout, self._dropout_layer.seed_generator)
-        return ops.einsum(self._combine_equation, value, dropped), scores
+        attended = ops.matmul(dropped, ops.transpose(value, (0, 2, 1, 3)))
+        return ops.transpose(attended, (0, 2, 1, 3)), scores
 
     def _scale(self, query):
         if self.tau is None:
@@ -164,7 +168,17 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         return query / tau if self.temperature_form == "divisor" else query * tau
 
 
-def _operands_swapped(equation):
-    operands, result = equation.split("->")
-    first, second = operands.split(",")
-    return f"{second},{first}->{result}"
+class _TokensAsRows(keras.layers.EinsumDense):
+    """A projection as one matrix product, with all tokens of a batch as its rows.
+
+    Keras's own is a product an image on TensorFlow, and so is the gradient of its kernel.
+    """
+
+    def call(self, inputs, training=None):
+        inputs_axes, kernel_axes = self.equation.split("->")[0].split(",")
+        bound = len(set(inputs_axes) & set(kernel_axes))
+        width, outputs = math.prod(self.kernel.shape[:bound]), self.kernel.shape[bound:]
+        rows = ops.matmul(ops.reshape(inputs, (-1, width)), ops.reshape(self.kernel, (width, -1)))
+        if self.bias is not None:
+            rows = rows + ops.reshape(self.bias, (-1,))
+        return ops.reshape(rows, (-1, *ops.shape(inputs)[1:-bound], *outputs))

@@ -57,7 +57,7 @@ def write_report(directory, config, result, model, logits, dataset):
 parameters, {result.forward_flops / 1e9:.3f} GFLOP in an image's forward pass (matrix products),
 {result.train_examples:,} training images, {result.epochs} epochs{passes_told(result)} of
 {result.seconds_per_epoch:.1f} s, {result.seconds:.0f} s in all on {result.device}
-({result.backend}, {result.precision}).
+({result.backend}, {result.precision}){_memory(result)}.
 
     {result.command}
 
@@ -87,6 +87,11 @@ _TEMPERATURES = """
 
 ![What the attention scores of each block are divided by, over the epochs](temperature_history.png)
 """
+
+
+def _memory(result):
+    peak = result.peak_memory_mb
+    return "" if peak is None else f", at most {peak:,} MB of memory in the process"
 
 
 def _looked_at_test(result):

@@ -83,6 +83,9 @@ class Result:
     start_seconds: float | None = None
     """From the start of the process to the end of the first step: imports, data, compilation, and
     earlier runs of the same process; None for a resumed run."""
+    peak_memory_mb: int | None = None
+    """Largest resident set of the process by the run's end, earlier runs of the same process
+    included; None where the system does not tell."""
     config_hash: str = ""
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 
@@ -286,6 +289,16 @@ def describe_environment(devices, data_fingerprint):
         | {name: importlib.import_module(name).__version__ for name in packages},
         "data_fingerprint": data_fingerprint,
     }
+
+
+def peak_memory_mb():
+    """Return the largest resident set that this process has had; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def _state(model):

@@ -25,7 +25,7 @@ from small_vit.evaluation import full_metrics, predict_logits
 from small_vit.multiply_adds import count_multiply_adds
 from small_vit.recipes import changes_from_recipe
 from small_vit.report import write_report
-from small_vit.runs import Result, RunDirectory, describe_environment, new_path
+from small_vit.runs import Result, RunDirectory, describe_environment, new_path, peak_memory_mb
 from small_vit.strategy import choose_strategy
 
 
@@ -152,6 +152,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         },
         changes=changes_from_recipe(config),
         forward_flops=2 * multiply_adds.total,
+        peak_memory_mb=peak_memory_mb(),
         **whole_run,
         **_best_on_test(config, history),
     )

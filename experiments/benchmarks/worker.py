@@ -7,7 +7,6 @@ waits for the next it computes nothing. The first line says what to prepare; eac
 
 import json
 import os
-import resource
 import sys
 import time
 from importlib.metadata import version
@@ -35,6 +34,8 @@ def serve(requests):
             raise
         yield {"absent": f"{error.name} is not installed"}
         return
+    from small_vit.runs import peak_memory_mb  # Keras is known to be there by now
+
     environment["versions"] |= {name: version(name) for name in prepared.packages}
     yield {
         "device": environment["device"],
@@ -45,7 +46,7 @@ def serve(requests):
         started = time.perf_counter()
         figures = prepared.run() or {}
         seconds = time.perf_counter() - started
-        yield {"seconds": seconds, "peak_memory_mb": _peak_memory_mb(), **figures}
+        yield {"seconds": seconds, "peak_memory_mb": peak_memory_mb(), **figures}
 
 
 def _prepare(what):
@@ -62,11 +63,6 @@ def _prepare(what):
     else:
         prepared = Contender(**what["contender"]).prepare(workload)
     return prepared, describe_environment(prepared.device, None)
-
-
-def _peak_memory_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 if __name__ == "__main__":

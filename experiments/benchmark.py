@@ -102,6 +102,17 @@ def _check(options):
             raise InputError(f"--{name} must be at least 1. Received: {getattr(options, name)}.")
     if any(size < 1 for size in options.batch_sizes):
         raise InputError(f"--batch-sizes must be at least 1. Received: {options.batch_sizes}.")
+    contenders = all_contenders(options.backends, options.contenders)
+    if not contenders:
+        raise InputError(
+            f"--contenders {' '.join(options.contenders)}: none is on --backends "
+            f"{' '.join(options.backends)}. Other libraries' models are on torch."
+        )
+    if options.reference and Contender(*options.reference) not in contenders:
+        raise InputError(
+            f"--reference {' '.join(options.reference)} must take part. Received: "
+            f"{', '.join(map(str, contenders))}."
+        )
     for python in options.python.values():
         if not python.exists():
             raise InputError(f"--python names a file that is not there: {python}.")

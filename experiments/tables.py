@@ -1,4 +1,4 @@
-"""Render the README's tables from the measured rows."""
+"""Render the tables of the README and of experiments/SPEED.md from the measured rows."""
 
 import sys
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import tyro
 
 from benchmarks.aims import aims_markdown
 from benchmarks.markdown import (
+    overview_markdown,
     parts_markdown,
     render_speed_rows,
     speed_markdown,
@@ -34,32 +35,35 @@ SPEED_TABLES = {
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Put the tables made from experiments/results/*.jsonl between the README's markers.
+    """Put the tables made from experiments/results/*.jsonl between the documents' markers.
 
     A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
     where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
     of published numbers, ours beside them, `fast` that of the seconds to an accuracy; `benchmark`,
-    `profile` and `starts` are those of the speed of a step, `aims` what they were to be.
+    `profile` and `starts` are those of the speed of a step, `speed` an overview of the first,
+    `aims` what they were to be.
     """
 
     check: bool = False
-    """Change nothing; exit with 1 if the README does not show what the rows give."""
-    readme: Path = ROOT / "README.md"
-    """The file with the markers."""
+    """Change nothing; exit with 1 if a document does not show what the rows give."""
+    documents: tuple[Path, ...] = (ROOT / "README.md", ROOT / "experiments" / "SPEED.md")
+    """The files with the markers."""
 
 
 def main():
     """Run the command line."""
     options = tyro.cli(CommandLine, prog="tables.py")
     with exit_on_input_error():
-        text = options.readme.read_text()
-        rendered = render(text)
-    if options.check:
-        if rendered != text:
-            sys.exit(f"{options.readme} is not what the rows give: run experiments/tables.py")
-    else:
-        write_text(options.readme, rendered)
-        print(f"Written to {options.readme}")
+        texts = {path: path.read_text() for path in options.documents}
+        stale = {path: new for path, old in texts.items() if (new := render(old)) != old}
+    if options.check and stale:
+        told = ", ".join(map(str, stale))
+        sys.exit(f"{told}: not what the rows give. Run experiments/tables.py")
+    for path, new in stale.items():
+        write_text(path, new)
+        print(f"Written to {path}")
+    if not stale:
+        print("The tables are what the rows give.")
 
 
 def render(text):
@@ -77,6 +81,8 @@ def _render_part(part):
 def _table(name):
     if name in SPEED_TABLES:
         return render_speed_rows(SPEED_TABLES[name], RESULTS / "speed" / f"{name}.jsonl")
+    if name == "speed":
+        return render_speed_rows(overview_markdown, RESULTS / "speed" / "benchmark.jsonl")
     if name == "aims":
         files = [RESULTS / "speed" / f"{measured}.jsonl" for measured in ("benchmark", "starts")]
         return render_speed_rows(aims_markdown, *files)

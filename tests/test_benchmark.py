@@ -16,7 +16,7 @@ from benchmarks.keras_example import build
 from benchmarks.ours import prepare as prepare_ours
 from benchmarks.parts import PARTS, parts_of
 from benchmarks.prepared import count_parameters
-from benchmarks.referee import Worker, WorkerFailed, prepare_all, quartiles, ratio, take_turns
+from benchmarks.referee import Worker, WorkerFailed, prepare_all, quartiles, ratios, take_turns
 from benchmarks.rows import missing_row, speed_row
 from benchmarks.variants import VARIANTS
 from benchmarks.workload import MODELS, Workload, with_common_head
@@ -41,6 +41,26 @@ def test_a_step_is_three_forward_passes_without_the_gradient_of_the_images():
     vanilla = count_multiply_adds(model.vanilla(), 3, 100)
     unneeded = vanilla.patch_projection
     assert step_flops(model.vanilla(), 1) == 2 * (3 * vanilla.total - unneeded)
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="XLA's own count, as JAX tells it")
+@pytest.mark.parametrize("name", ["example", "paper"])
+@pytest.mark.parametrize("arm", ["vanilla", "spt+lsa"])
+def test_the_flops_of_a_step_are_the_compilers_count(name, arm):
+    import jax
+
+    config = MODELS[name].vanilla() if arm == "vanilla" else MODELS[name]
+    model = create_vit_classifier(config)
+    fixed = [variable.value for variable in model.non_trainable_variables]
+
+    def loss(trainable, images):
+        return keras.ops.sum(model.stateless_call(trainable, fixed, images, training=False)[0])
+
+    weights = [variable.value for variable in model.trainable_variables]
+    gradients = jax.jit(jax.grad(loss)).lower(weights, np.zeros((2, 32, 32, 3), "uint8"))
+    counted = step_flops(config, batch_size=2)
+    # XLA counts softmax, norms and GELU too.
+    assert counted < gradients.cost_analysis()["flops"] < 1.25 * counted
 
 
 def test_the_floor_is_the_larger_of_arithmetic_and_memory():
@@ -268,7 +288,7 @@ def test_one_that_fails_does_not_stop_the_others():
 
 def test_ratios_are_taken_within_rounds():
     # The machine slows down to a third; both share it.
-    assert ratio([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == 2.0
+    assert ratios([1.0, 2.0, 3.0], [2.0, 4.0, 9.0]) == [2.0, 2.0, 3.0]
     assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
     assert quartiles([7.0]) == (7.0, 7.0, 7.0)
 
@@ -286,12 +306,13 @@ def test_a_row_says_speed_ratio_and_floor():
     flops = step_flops(MODELS["tiny"], 4)
     peaks = [{"matmul": flops, "copy": 1e12}, {"matmul": 2 * flops, "copy": 1e12}]
     contender = Contender("ours", "jax")
-    row = speed_row(contender, TINY, facts, rounds, ("keras-example/jax", twice), peaks)
+    row = speed_row("first", contender, TINY, facts, rounds, ("keras-example/jax", twice), peaks)
     assert row["images_per_second"] == 4.0  # 2 steps of 4 images in 2 s
     assert row["images_per_second_quartiles"] == [3.0, 6.0]
     assert row["seconds_per_step"] == 1.0
     assert row["first_step_seconds"] == 8.0  # one of the two steps took a second
     assert (row["reference"], row["ratio"]) == ("keras-example/jax", 2.0)
+    assert row["ratio_quartiles"] == [2.0, 2.0]
     assert row["floor_fraction"] == 0.5
     assert json.loads(json.dumps(row)) == row
 
@@ -346,6 +367,14 @@ def test_a_start_is_timed_with_and_without_compiled_programs(tmp_path, capsys):
     assert f"ours/{BACKEND}" in capsys.readouterr().out
 
 
+def test_the_profile_has_a_row_for_each_part(tmp_path, capsys):
+    rows = run_benchmark(tmp_path, "--backends", BACKEND, "--profile", "--rounds", "1")
+    config = dataclasses.replace(TINY, arm="vanilla", augmentation="none").config
+    assert [row["without"] for row in rows] == parts_of(config)
+    assert all(row["status"] == "measured" for row in rows)
+    assert "all transformer blocks" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(BACKEND != "jax" or os.cpu_count() < 2, reason="divides JAX's CPU")
 def test_each_core_may_be_a_device(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
@@ -367,6 +396,10 @@ def test_bad_input_is_refused(tmp_path):
         run_benchmark(tmp_path, "--rounds", "0")
     with pytest.raises(SystemExit, match="2"):
         run_benchmark(tmp_path, "--profile", "--starts")
+    with pytest.raises(SystemExit, match="2"):
+        run_benchmark(tmp_path, "--backends", "jax", "--contenders", "timm")
+    with pytest.raises(SystemExit, match="2"):
+        run_benchmark(tmp_path, "--backends", "jax", "--reference", "ours", "torch")
     options = benchmark.CommandLine(python={"jax": tmp_path / "absent"})
     with pytest.raises(InputError, match="absent"):
         benchmark._check(options)

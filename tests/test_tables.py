@@ -26,9 +26,10 @@ def result(seed):
     return made_up_result(arm="vanilla", seed=seed)
 
 
-def test_the_readme_shows_what_the_rows_give():
-    text = (ROOT / "README.md").read_text()
-    assert "<!-- table: cpu -->" in text
+@pytest.mark.parametrize("document", tables.CommandLine().documents, ids=lambda path: path.stem)
+def test_a_document_shows_what_the_rows_give(document):
+    text = document.read_text()
+    assert "<!-- table: " in text
     assert tables.render(text) == text
 
 
@@ -145,6 +146,38 @@ def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
     assert "commit fourth, " in table
 
 
+def test_a_session_is_told_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    seconds = {"images_per_second": 10.0, "seconds_per_step": 1.0, "commit": "first"}
+    more = {"reference": "ours/jax", "ratio": 1.5, "ratio_quartiles": [1.25, 1.75]}
+    rows = [
+        {"contender": "ours", "date": "2026-11-20", "session": "a"} | seconds,
+        {"contender": "devices", "date": "2026-11-20", "session": "a", "device": "2 x a device"}
+        | seconds
+        | more,
+        {"contender": "timm", "date": "2026-11-20", "session": "b"} | seconds,
+    ]
+    table = speed_tables(tmp_path, "benchmark", rows)
+    assert table.count("| contender |") == 2  # by session, not by device
+    assert "| × 1.50 (1.25 to 1.75) | ours/jax |" in table
+
+
+def test_ours_is_told_beside_the_example_on_both_backends(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    row = {"date": "2026-11-20", "commit": "first", "precision": "float32", "seconds_per_step": 1}
+    rows = [
+        row
+        | {"contender": name, "backend": backend, "images_per_second": speed, "ratio": speed}
+        | {"floor_fraction": 0.25, "peak_memory_mb": 1000}
+        for backend in ("tensorflow", "jax")
+        for name, speed in (("ours", 2.0), ("keras-example", 1.0))
+    ]
+    speed_tables(tmp_path, "benchmark", rows)
+    overview = tables.render("<!-- table: speed -->\n<!-- end -->")
+    assert "| tiny, vanilla, 4 | jax | 2.0 | 1.0 | × 2.00 | 25% | 1000 |" in overview
+    assert "On a device, commit first, 2026-11-20." in overview
+
+
 def test_one_that_was_absent_and_then_measured_is_not_told_as_absent(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     absent = {"contender": "timm", "status": "absent", "reason": "timm is not installed"}
@@ -197,7 +230,7 @@ def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
 
 def test_starts_are_told_by_backend(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    row = {"commit": "first", "first_time_quartiles": [19.0, 22.0]}
+    row = {"commit": "first", "date": "2026-11-20", "first_time_quartiles": [19.0, 22.0]}
     row |= {"second_time_seconds": 9.0, "second_time_quartiles": [8.0, 9.5]}
     rows = [row | {"first_time_seconds": seconds} for seconds in (30.0, 20.0)]
     table = speed_tables(tmp_path, "starts", rows)

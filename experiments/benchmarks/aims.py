@@ -1,6 +1,6 @@
 """What the step on a CPU was to reach, and what the newest rows say of it."""
 
-from .markdown import name_of, session_of
+from .markdown import newest_session
 
 _CASE = {"model": "example", "batch_size": 64, "precision": "float32", "augmentation": "example"}
 _EXAMPLES = {
@@ -37,19 +37,10 @@ def _of_arm(rows, arm):
     ]
 
 
-def _newest_session(rows, *names):
-    """The rows by contender of the newest session that has all of `names`; empty if none has."""
-    sessions = {}
-    for row in sorted(rows, key=lambda row: row["date"]):
-        sessions.setdefault(session_of(row), {})[name_of(row)] = row
-    having = [session for session in sessions.values() if set(names) <= set(session)]
-    return having[-1] if having else {}
-
-
 def _over_the_example(speed, starts):
     told = []
     for example, how in _EXAMPLES.items():
-        session = _newest_session(speed, "ours/tensorflow", example)
+        session = newest_session(speed, "ours/tensorflow", example)
         if session:
             told.append(f"{_speed(session, 'ours/tensorflow', example):.2f} × {how}")
     return ", ".join(told)
@@ -58,14 +49,14 @@ def _over_the_example(speed, starts):
 def _over_the_floor(speed, starts):
     told = []
     for backend in ("tensorflow", "jax"):
-        session = _newest_session(speed, f"ours/{backend}")
+        session = newest_session(speed, f"ours/{backend}")
         if session:
             told.append(f"{1 / session[f'ours/{backend}']['floor_fraction']:.1f} × ({backend})")
     return ", ".join(told)
 
 
 def _jax_over_tensorflow(speed, starts):
-    session = _newest_session(speed, "ours/tensorflow", "ours/jax")
+    session = newest_session(speed, "ours/tensorflow", "ours/jax")
     return session and f"{_speed(session, 'ours/tensorflow', 'ours/jax'):.2f} ×"
 
 
@@ -79,7 +70,7 @@ def _speed(session, name, over):
 
 def _libraries(speed, starts):
     ours = [f"ours-common-head/{backend}" for backend in ("tensorflow", "jax")]
-    session = _newest_session(speed, *ours)
+    session = newest_session(speed, *ours)
     libraries = [name for name in session if name.startswith(_LIBRARIES)]
     if not libraries:
         return ""
@@ -102,7 +93,7 @@ def _starts(rows, name):
 
 
 def _memory(speed, starts):
-    session = _newest_session(speed, "ours/tensorflow", "ours/jax")
+    session = newest_session(speed, "ours/tensorflow", "ours/jax")
     ours = [session[name] for name in ("ours/tensorflow", "ours/jax") if session]
     return ", ".join(f"{row['peak_memory_mb'] / 1000:.1f} GB ({row['backend']})" for row in ours)
 

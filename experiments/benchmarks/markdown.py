@@ -11,7 +11,10 @@ _HEADER = (
     "| contender | images / s | s / step | ratio | over | of floor | memory MB |\n"
     "|---|---:|---:|---:|---|---:|---:|"
 )
-
+_OVERVIEW_HEADER = (
+    "| model, arm, batch | backend | ours, images / s | `keras-example`, images / s | ratio "
+    "| ours, of floor | ours, MB |\n|---|---|---:|---:|---:|---:|---:|"
+)
 _STARTS_HEADER = (
     "| backend | model | first time, s | quartiles | second time, s | quartiles |\n"
     "|---|---|---:|---:|---:|---:|"
@@ -58,12 +61,37 @@ def speed_markdown(rows):
     Returns:
         Text.
     """
-    workloads = {}
-    for row in rows:
-        key = tuple(row[name] for name in _WORKLOAD)
-        contenders = workloads.setdefault(key, {})
-        contenders[name_of(row), *session_of(row)] = row
-    return "\n\n".join(_table(key, list(latest.values())) for key, latest in workloads.items())
+    return "\n\n".join(_workload(*workload) for workload in _by_workload(rows).items())
+
+
+def overview_markdown(rows):
+    """Render ours beside the Keras example's formulation in float32, all models in one table.
+
+    Args:
+        rows: List of dicts. Of each workload the newest session counts that has both on TensorFlow
+            and on JAX.
+
+    Returns:
+        Text.
+    """
+    backends = ("tensorflow", "jax")
+    compared = [f"{name}/{backend}" for backend in backends for name in ("ours", "keras-example")]
+    lines, sources = [_OVERVIEW_HEADER], []
+    for (model, arm, batch_size, precision, _), here in _by_workload(rows).items():
+        session = newest_session(here, *compared) if precision == "float32" else {}
+        for backend in backends if session else ():
+            ours, example = session[f"ours/{backend}"], session[f"keras-example/{backend}"]
+            cells = [
+                f"{model}, {arm}, {batch_size}",
+                backend,
+                *(f"{row['images_per_second']:.1f}" for row in (ours, example)),
+                _ratio(ours),
+                f"{ours['floor_fraction']:.0%}",
+                f"{ours['peak_memory_mb']}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+            sources.append(_source(ours))
+    return "\n".join([*lines, "", *dict.fromkeys(sources)])
 
 
 def parts_markdown(rows):
@@ -105,8 +133,7 @@ def starts_markdown(rows):
             low, high = row[f"{time}_quartiles"]
             cells += [f"{row[f'{time}_seconds']:.1f}", f"{low:.1f} to {high:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    devices = sorted({f"On {row['device']}, commit {row['commit']}." for row in latest.values()})
-    return "\n".join([*lines, "", *devices])
+    return "\n".join([*lines, "", *dict.fromkeys(map(_source, latest.values()))])
 
 
 def _parts_table(key, rows):
@@ -131,51 +158,79 @@ def _title(model, arm, batch_size, precision, augmentation):
     return f"{model}, {arm}, batches of {batch_size}, {precision}, augmentation: {augmentation}"
 
 
-def _table(key, rows):
-    measured = [row for row in rows if row["status"] == "measured"]
-    lines = [f"**{_title(*key)}**", ""]
+def newest_session(rows, *names):
+    """Return the rows by contender of the newest session that has all of `names`; empty if none."""
+    having = [session for session in _sessions(rows) if set(names) <= set(session)]
+    return having[-1] if having else {}
+
+
+def _by_workload(rows):
+    workloads = {}
+    for row in rows:
+        workloads.setdefault(tuple(row[name] for name in _WORKLOAD), []).append(row)
+    return workloads
+
+
+def _sessions(rows):
+    """The rows of each session by contender and backend, the oldest session first."""
     sessions = {}
-    for row in sorted(measured, key=lambda row: row["date"], reverse=True):
-        sessions.setdefault(session_of(row), []).append(row)
+    measured = [row for row in rows if row["status"] == "measured"]
+    for row in sorted(measured, key=lambda row: row["date"]):
+        # Older rows do not name their session.
+        key = row.get("session") or (row["device"], row["commit"], row["command"])
+        sessions.setdefault(key, {})[_name(row)] = row
+    return list(sessions.values())
+
+
+def _workload(key, rows):
+    lines = [f"**{_title(*key)}**", ""]
     shown = set()
-    for (device, commit, _), here in sessions.items():
-        contenders = {name_of(row) for row in here}
-        if contenders <= shown:
+    for session in reversed(_sessions(rows)):
+        if session.keys() <= shown:
             continue
-        shown |= contenders
-        # By the rounds' ratios, where all are over one contender: they share the machine's drift.
-        order = "ratio" if len({row.get("reference") for row in here}) == 1 else "images_per_second"
-        here.sort(key=lambda row: -(row.get(order) or 0))
-        date = max(row["date"] for row in here)[:10]
-        lines += [_HEADER, *map(_line, here), "", f"On {device}, commit {commit}, {date}.", ""]
-    missing = [row for row in rows if row["status"] != "measured" and name_of(row) not in shown]
+        shown |= session.keys()
+        lines += _session(list(session.values()))
+    missing = {_name(row): row for row in rows if row["status"] != "measured"}
     # A reason may be a whole traceback.
     lines += [
-        f"- {name_of(row)}: {row['status']}: {' '.join(row['reason'].split())}" for row in missing
+        f"- {name}: {row['status']}: {' '.join(row['reason'].split())}"
+        for name, row in missing.items()
+        if name not in shown
     ]
     return "\n".join(lines).rstrip()
 
 
-def session_of(row):
-    """Return what tells the session of a row from others."""
-    return row.get("device"), row.get("commit"), row.get("command")
+def _session(rows):
+    # By the rounds' ratios, where all are over one contender: they share the machine's drift.
+    order = "ratio" if len({row.get("reference") for row in rows}) == 1 else "images_per_second"
+    rows.sort(key=lambda row: -(row.get(order) or 0))
+    lines = [f"| {' | '.join(_cells(row))} |" for row in rows]
+    return [_HEADER, *lines, "", *dict.fromkeys(map(_source, rows)), ""]
 
 
-def _line(row):
-    ratio = row.get("ratio")
+def _cells(row):
     floor = row.get("floor_fraction")
-    cells = [
-        name_of(row),
+    return [
+        _name(row),
         f"{row['images_per_second']:.1f}",
         f"{row['seconds_per_step']:.4f}",
-        "–" if ratio is None else f"× {ratio:.2f}",
+        _ratio(row),
         row.get("reference") or "–",
         "–" if floor is None else f"{floor:.1%}",
         str(row.get("peak_memory_mb", "–")),
     ]
-    return f"| {' | '.join(cells)} |"
 
 
-def name_of(row):
-    """Return the name of a row's contender and its backend."""
+def _ratio(row):
+    if row.get("ratio") is None:
+        return "–"
+    low, high = row.get("ratio_quartiles", (None, None))
+    return f"× {row['ratio']:.2f}" + (f" ({low:.2f} to {high:.2f})" if low else "")
+
+
+def _source(row):
+    return f"On {row['device']}, commit {row['commit']}, {row['date'][:10]}."
+
+
+def _name(row):
     return f"{row['contender']}/{row['backend']}"

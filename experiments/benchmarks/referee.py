@@ -34,7 +34,8 @@ class Worker:
         workload: `Workload`.
         backend: Keras backend of the process.
         python: Its interpreter.
-        cache: Folder for the programs that JAX compiles. Default: none are kept.
+        cache: Folder for the programs that JAX compiles. Default: none are kept, since the first
+            step is timed too.
     """
 
     def __init__(self, contender, workload, backend, python, cache=None):
@@ -113,6 +114,7 @@ class Worker:
 
 def _environment(backend, contenders_own, cache):
     paths = [str(EXPERIMENTS), str(EXPERIMENTS.parent), os.environ.get("PYTHONPATH", "")]
+    inherited = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
     return {
         # One device for all: other libraries' models do not spread over several by themselves.
         "CUDA_VISIBLE_DEVICES": "0",
@@ -120,7 +122,7 @@ def _environment(backend, contenders_own, cache):
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "TF_CPP_MIN_LOG_LEVEL": "2",
-        **os.environ,
+        **inherited,
         **contenders_own,
         **({"JAX_COMPILATION_CACHE_DIR": cache} if cache else {}),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",  # as `run_cifar100.py` has it
@@ -183,10 +185,10 @@ def quartiles(values):
     return tuple(statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def ratio(seconds, reference):
-    """Return how many times as fast as the reference: the median of the rounds' ratios.
+def ratios(seconds, reference):
+    """Return how many times as fast as the reference, in each round.
 
     Args:
         seconds, reference: Of each round, in the same order.
     """
-    return statistics.median(b / a for a, b in zip(seconds, reference, strict=True))
+    return [b / a for a, b in zip(seconds, reference, strict=True)]

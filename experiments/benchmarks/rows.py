@@ -7,7 +7,7 @@ from datetime import datetime
 from small_vit.runs import describe_environment
 
 from .floor import floor_seconds, step_bytes, step_flops
-from .referee import WorkerAbsent, quartiles, ratio
+from .referee import WorkerAbsent, quartiles, ratios
 
 
 def missing_row(contender, workload, error):
@@ -16,10 +16,11 @@ def missing_row(contender, workload, error):
     return {**_subject(contender, workload, status), "reason": str(error)}
 
 
-def speed_row(contender, workload, facts, measured, reference, peaks):
+def speed_row(session, contender, workload, facts, measured, reference, peaks):
     """Return the row of a contender.
 
     Args:
+        session: What tells the contenders that took turns from others, a string.
         contender, workload: What was measured.
         facts: Of its `Worker`.
         measured: From `take_turns`.
@@ -38,16 +39,18 @@ def speed_row(contender, workload, facts, measured, reference, peaks):
         **_first_step(facts, step, workload),
         "reference": None,
         "ratio": None,
+        "ratio_quartiles": None,
         "peak_memory_mb": measured[-1]["peak_memory_mb"],
         "parameters": facts["parameters"],
     }
     if reference is not None:
         label, theirs = reference
-        row["reference"] = label
-        row["ratio"] = _round(ratio(seconds, [figures["seconds"] for figures in theirs]))
+        low, ratio, high = quartiles(ratios(seconds, [figures["seconds"] for figures in theirs]))
+        row |= {"reference": label, "ratio": _round(ratio)}
+        row["ratio_quartiles"] = [_round(low), _round(high)]
     if peaks:
         row |= _floor(contender.model(workload), workload, facts["parameters"], step, peaks)
-    return row | _circumstances(facts, measured)
+    return row | {"session": session} | _circumstances(facts, measured)
 
 
 def part_row(contender, workload, facts, without, whole):

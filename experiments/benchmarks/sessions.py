@@ -2,6 +2,7 @@
 
 import dataclasses
 from contextlib import ExitStack
+from datetime import datetime
 from tempfile import TemporaryDirectory
 
 from .contenders import Contender
@@ -32,6 +33,7 @@ class SpeedSession:
 
     def measure(self, on_progress):
         """Return the rows."""
+        session = datetime.now().astimezone().isoformat(timespec="seconds")
         with ExitStack() as stack:
 
             def start(contender, backend):
@@ -45,14 +47,16 @@ class SpeedSession:
         failures |= late_failures
         # What the machine can do is what any framework was seen to do.
         peaks = [seen for each in self.backends for seen in measured.get(f"peaks/{each}", [])]
-        return [self._row(each, workers, measured, failures, peaks) for each in self.contenders]
+        seen = (workers, measured, failures, peaks)
+        return [self._row(session, each, *seen) for each in self.contenders]
 
-    def _row(self, contender, workers, measured, failures, peaks):
+    def _row(self, session, contender, workers, measured, failures, peaks):
         label = str(contender)
         if label in failures:
             return missing_row(contender, self.workload, failures[label])
         reference = str(self.reference or Contender("keras-example", contender.backend))
         return speed_row(
+            session,
             contender,
             self.workload,
             workers[label].facts,

@@ -41,7 +41,7 @@ class CommandLine:
     where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
     of published numbers, ours beside them, `fast` that of the seconds to an accuracy; `benchmark`,
     `profile` and `starts` are those of the speed of a step, `speed` an overview of the first,
-    `aims` what they were to be.
+    `aims` what they were to be; `bfloat16` compares its accuracy with float32's.
     """
 
     check: bool = False
@@ -90,6 +90,8 @@ def _table(name):
         return _published_table()
     if name == "fast":
         return _fast_table()
+    if name == "bfloat16":
+        return _bfloat16_table()
     rows = read_rows(RESULTS / f"{name}.jsonl")
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:
@@ -147,6 +149,33 @@ def _fast_table():
         told = " | ".join([f"`{recipe}`", f"{aim * 100:.0f}", *cells, str(len(rows))])
         lines.append(f"| {told} |")
     return "\n".join(lines)
+
+
+def _bfloat16_table():
+    """Runs in bfloat16 beside those in float32 that differ in nothing else."""
+    rows = [row for path in sorted(RESULTS.glob("*.jsonl")) for row in read_rows(path)]
+    whole = {_apart_from_precision(row): row for row in rows if row.precision == "float32"}
+    groups = {}
+    for row in rows:
+        if row.precision == "bfloat16" and _apart_from_precision(row) in whole:
+            groups.setdefault((row.recipe, row.train_examples, row.arm), []).append(row)
+    lines = [
+        "| recipe, training images | arm | float32, top-1 % | bfloat16 | difference | seeds |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for (recipe, images, arm), half in groups.items():
+        pairs = [(whole[_apart_from_precision(row)], row) for row in half]
+        accuracies = np.array([[run.test_accuracy for run in pair] for pair in pairs])
+        columns = [Estimate.of(column).percent() for column in accuracies.T]
+        difference = Estimate.of(accuracies[:, 1] - accuracies[:, 0]).percent(sign=True)
+        cells = [f"`{recipe}`, {images:,}", arm, *columns, difference, str(len(pairs))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _apart_from_precision(row):
+    changes = [change for change in row.changes if not change.startswith("train.precision")]
+    return row.recipe, row.train_examples, row.arm, row.seed, row.backend, row.epochs, *changes
 
 
 def fast_command(recipe):

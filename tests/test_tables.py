@@ -96,6 +96,21 @@ def test_fast_recipes_tell_accuracy_and_seconds_or_the_command(tmp_path, monkeyp
         tables.render("<!-- table: fast -->\n<!-- end -->")
 
 
+def test_bfloat16_is_told_beside_the_same_runs_in_float32(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    told = {"recipe": "tiny", "arm": "vanilla", "train_examples": 1000, "precision": "float32"}
+    half = {"precision": "bfloat16", "changes": ["train.precision: float32 -> bfloat16"]}
+    whole = [made_up_result(**told, seed=s, test_accuracy=0.5 + s / 10) for s in range(3)]
+    again = [
+        dataclasses.replace(run, test_accuracy=run.test_accuracy + 0.01, **half) for run in whole
+    ]
+    alone = dataclasses.replace(again[0], seed=7)
+    append_rows(tmp_path / "tiny.jsonl", whole)
+    append_rows(tmp_path / "tiny-bfloat16.jsonl", [*again, alone])
+    table = tables.render("<!-- table: bfloat16 -->\n<!-- end -->")
+    assert "| `tiny`, 1,000 | vanilla | 60.00 ± 24.84 | 61.00 ± 24.84 | +1.00 ± 0.00 | 3 |" in table
+
+
 SPEED_ROW = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none", 1)) | {
     "status": "measured",
     "backend": "jax",

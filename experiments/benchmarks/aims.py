@@ -7,6 +7,7 @@ _EXAMPLES = {
     "keras-example-system-malloc/tensorflow": "as it comes",
     "keras-example/tensorflow": "with our malloc",
 }
+_OURS = ("ours/tensorflow", "ours/jax")
 _LIBRARIES = ("timm", "transformers", "vit-pytorch")
 
 
@@ -47,16 +48,13 @@ def _over_the_example(speed, starts):
 
 
 def _over_the_floor(speed, starts):
-    told = []
-    for backend in ("tensorflow", "jax"):
-        session = newest_session(speed, f"ours/{backend}")
-        if session:
-            told.append(f"{1 / session[f'ours/{backend}']['floor_fraction']:.1f} × ({backend})")
-    return ", ".join(told)
+    session = newest_session(speed, *_OURS)
+    ours = [session[name] for name in _OURS if session]
+    return ", ".join(f"{1 / row['floor_fraction']:.1f} × ({row['backend']})" for row in ours)
 
 
 def _jax_over_tensorflow(speed, starts):
-    session = newest_session(speed, "ours/tensorflow", "ours/jax")
+    session = newest_session(speed, *_OURS)
     return session and f"{_speed(session, 'ours/tensorflow', 'ours/jax'):.2f} ×"
 
 
@@ -93,8 +91,8 @@ def _starts(rows, name):
 
 
 def _memory(speed, starts):
-    session = newest_session(speed, "ours/tensorflow", "ours/jax")
-    ours = [session[name] for name in ("ours/tensorflow", "ours/jax") if session]
+    session = newest_session(speed, *_OURS)
+    ours = [session[name] for name in _OURS if session]
     return ", ".join(f"{row['peak_memory_mb'] / 1000:.1f} GB ({row['backend']})" for row in ours)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from datetime import timedelta
 
 import keras
 import numpy as np
@@ -180,12 +181,11 @@ class ShowProgress(keras.callbacks.Callback):
         self.console.print(
             f"{self.title}  epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  "
             f"accuracy {logs['accuracy']:.4f}  val_loss {logs['val_loss']:.4f}  "
-            f"val_accuracy {logs['val_accuracy']:.4f}  left {_clock(left)}",
+            f"val_accuracy {logs['val_accuracy']:.4f}  left {clock(left)}",
             highlight=False,
         )
 
 
-def _clock(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
+def clock(seconds):
+    """Return seconds as "1:02:03", and None as "unknown"."""
+    return "unknown" if seconds is None else str(timedelta(seconds=round(seconds)))

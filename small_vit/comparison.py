@@ -77,8 +77,12 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
         for arm in (config.replace(model=config.model.vanilla()), config)
     ]
     prepare(config)  # Bad input should leave no plan behind.
+    _refuse_another(directory, config, seeds, resume)
+    hosts.of_first(0)  # All have looked before the first one writes.
     if hosts.is_first():
-        _begin(directory, config, seeds, resume)
+        make_folder(directory)
+        plan = {"config": config.to_dict(), "seeds": seeds, "backend": keras.backend.backend()}
+        write_json(directory / "comparison.json", plan)
     results = []
     for run in configs:
         path = directory / f"{run.model.arm}-seed{run.train.seed}"
@@ -112,7 +116,7 @@ def read_plan(directory):
         raise InputError(f"{path} cannot be read as a comparison's plan: {error!r}.") from error
 
 
-def _begin(directory, config, seeds, resume):
+def _refuse_another(directory, config, seeds, resume):
     plan = read_plan(directory)
     if plan is not None and not resume:
         raise InputError(
@@ -129,9 +133,6 @@ def _begin(directory, config, seeds, resume):
                 f"{directory} cannot go on as another comparison. Changed: {'; '.join(changed)}. "
                 "Leave these as they were, or start a new comparison."
             )
-    make_folder(directory)
-    plan = {"config": config.to_dict(), "seeds": seeds, "backend": keras.backend.backend()}
-    write_json(directory / "comparison.json", plan)
 
 
 def comparison_table(results):

@@ -1,6 +1,6 @@
 """Who runs the epochs.
 
-`FitEngine` does it with `keras.Model.fit`, on any backend; on JAX `ScanEngine` does it faster. Both
+`FitEngine` does it with `keras.Model.fit`, on any backend; on JAX `JaxEngine` does it faster. Both
 take the same arguments, fire the same Keras callbacks and draw the same order of examples.
 """
 
@@ -12,9 +12,9 @@ from small_vit.tf_data import without_autotuning
 def make_engine(model, batches):
     """Return the faster engine of the Keras backend in use, made with `FitEngine`'s arguments."""
     if keras.backend.backend() == "jax":
-        from small_vit.scan_engine import ScanEngine
+        from small_vit.jax_engine import JaxEngine
 
-        return ScanEngine(model, batches)
+        return JaxEngine(model, batches)
     return FitEngine(model, batches)
 
 
@@ -29,11 +29,6 @@ class FitEngine:
     def __init__(self, model, batches):
         self.model = model
         self.batches = batches
-
-    @property
-    def steps_per_epoch(self):
-        """Number of optimizer steps in an epoch."""
-        return len(self.batches)
 
     def run(self, initial_epoch, epochs, callbacks):
         """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""

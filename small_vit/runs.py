@@ -79,7 +79,7 @@ class Result:
     """The same epoch's."""
     train_seconds: float | None = None
     """From the end of the first step, whose program is compiled by then, to the end of the last
-    epoch, with validation and what is compiled for it; None for a resumed run."""
+    epoch, with validation, what is compiled for it, and checkpoints; None for a resumed run."""
     start_seconds: float | None = None
     """From the start of the process to the end of the first step: imports, data, compilation, and
     earlier runs of the same process; None for a resumed run."""

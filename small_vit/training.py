@@ -50,11 +50,11 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         TrainingDiverged: if the loss stops being finite; the last checkpoint stays.
     """
     directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
-    if config.train.deterministic:
-        _make_deterministic()
     if tensorboard:
         _require_tensorflow()
     strategy, dataset, train, validation = prepare(config)
+    if config.train.deterministic:
+        _make_deterministic()
 
     # ------------------------------------------------------- run directory
     environment = describe_environment(strategy.description, datasets.fingerprint(dataset))
@@ -83,13 +83,13 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             config.train.drop_last,
         )
         engine = make_engine(model, batches)
-        compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
+        compile_model(model, config.train, len(batches), dataset.num_classes)
         history = directory.restore_checkpoint(model) if resume else []
 
         # ----------------------------------------------------------- train
         started = time.perf_counter()
         title = f"{config.data.dataset} {config.model.arm} seed {config.train.seed}"
-        progress = ShowProgress(title, config.train.epochs, len(history), engine.steps_per_epoch)
+        progress = ShowProgress(title, config.train.epochs, len(history), len(batches))
         first_step = FirstStep()
         callbacks = [
             first_step,
@@ -116,7 +116,7 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         trained = time.perf_counter()
 
         # -------------------------- test: looked at once, after everything
-        logits = predict_logits(classifier, dataset.test.images, config.train.batch_size)
+        logits = predict_logits(model, dataset.test.images, config.train.batch_size)
         seconds = earlier + time.perf_counter() - started
         whole_run = {}
         if not resume:
@@ -229,6 +229,11 @@ def _make_deterministic():
     elif backend == "torch":
         import torch
 
+        if torch.cuda.is_available() and "CUBLAS_WORKSPACE_CONFIG" not in os.environ:
+            raise InputError(
+                "--deterministic on a GPU with PyTorch needs the environment variable "
+                "CUBLAS_WORKSPACE_CONFIG=:4096:8 before Python starts."
+            )
         torch.use_deterministic_algorithms(True)
     elif "--xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
         import jax

@@ -254,6 +254,14 @@ def test_integer_images():
     assert np.abs(of_integers - augment(images.astype("float32"), rotation=0.1)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("rotation", -0.1), ("translation", -1), ("zoom", 1.5)]
+)
+def test_refuses_what_is_out_of_range(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be .* Received: {name}="):
+        RandomAffine(**{name: value})
+
+
 def test_inside_a_compiled_training_step():
     images = keras.Input((8, 8, 3))
     features = keras.layers.Flatten()(RandomAffine(seed=0)(images))

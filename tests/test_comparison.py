@@ -3,6 +3,7 @@ import pytest
 from made_up import made_up_result
 from scipy import stats
 
+from small_vit import hosts
 from small_vit.comparison import Estimate, compare, comparison_table
 from small_vit.errors import InputError
 from small_vit.recipes import digits
@@ -112,3 +113,10 @@ def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
     (tmp_path / "spt+lsa-seed4" / "result.json").unlink()
     assert compare(config, 2, tmp_path, resume=True)[:3] == results[:3]
     assert (tmp_path / "spt+lsa-seed4" / "result.json").exists()
+
+
+def test_another_comparison_is_refused_on_every_host(tmp_path, monkeypatch):
+    (tmp_path / "comparison.json").write_text("{}")
+    monkeypatch.setattr(hosts, "is_first", lambda: False)
+    with pytest.raises(InputError, match="comparison's plan"):
+        compare(digits(), 1, tmp_path)

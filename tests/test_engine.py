@@ -126,7 +126,7 @@ def tiny_engine(make, recipe=digits):
         split, 10, 32, seed=0, passes=train.passes_per_epoch, drop_last=train.drop_last
     )
     engine = make(model, batches)
-    compile_model(model, config.train, engine.steps_per_epoch, dataset.num_classes)
+    compile_model(model, config.train, len(batches), dataset.num_classes)
     return engine
 
 
@@ -201,13 +201,13 @@ def test_kerass_callbacks_serve(make, tmp_path, capsys):
 @pytest.mark.parametrize("images_a_load", [1, 40, 64, 1000])
 def test_images_on_disk_stream_through_the_same_steps(images_a_load, monkeypatch, tmp_path):
     """Bit by bit; an epoch is three batches of 32 and one of 4."""
-    from small_vit import scan_engine
+    from small_vit import jax_engine
 
     def on_disk(model, batches):
         np.save(tmp_path / "images.npy", batches.split.images)
         images = np.load(tmp_path / "images.npy", mmap_mode="r")
-        monkeypatch.setattr(scan_engine, "RESIDENT_BYTES", images.nbytes - 1)
-        monkeypatch.setattr(scan_engine, "LOAD_BYTES", images_a_load * images[0].nbytes)
+        monkeypatch.setattr(jax_engine, "RESIDENT_BYTES", images.nbytes - 1)
+        monkeypatch.setattr(jax_engine, "LOAD_BYTES", images_a_load * images[0].nbytes)
         batches.split = Split(images, batches.split.labels)
         return make_engine(model, batches)
 

@@ -5,6 +5,7 @@ from made_up import made_up_result
 from matplotlib.figure import Figure
 
 from small_vit import datasets
+from small_vit.callbacks import clock
 from small_vit.comparison import Estimate
 from small_vit.config import whole_shift
 from small_vit.errors import InputError
@@ -15,7 +16,7 @@ from small_vit.sweeps import SWEEPS, Sweep, plan_runs
 from small_vit.sweeps.named import SIZES, training_images
 from small_vit.sweeps.pictures import plot_sweep
 from small_vit.sweeps.summary import summarise, sweep_table
-from small_vit.sweeps.timing import clock, seconds_per_flop, work
+from small_vit.sweeps.timing import seconds_per_flop, work
 from small_vit.training import split_training_images
 
 pytestmark = pytest.mark.any_backend

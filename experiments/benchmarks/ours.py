@@ -39,7 +39,7 @@ def prepare(workload, change):
             split, NUM_CLASSES, train.batch_size, train.seed, strategy.devices
         )
         engine = make_engine(model, batches)
-        compile_model(model, train, engine.steps_per_epoch, NUM_CLASSES)
+        compile_model(model, train, len(batches), NUM_CLASSES)
         change.after_compile(engine)
     epoch = 0
 

@@ -2,7 +2,7 @@
 
 Seconds without a part are a truer price than a profiler's timeline: the compiler fuses parts into
 one another, and the referee times both versions side by side. What is left out changes the numbers
-that the model computes, never the shapes of what remains. Prices need not add up to the step.
+that the model computes. Prices need not add up to the step.
 """
 
 import keras

@@ -33,8 +33,10 @@ def prepare(workload, library, compiled):
     """
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32, as TensorFlow and JAX multiply there
     config = workload.config
-    images, labels = (torch.from_numpy(array) for array in workload.data())
+    images, labels = (torch.from_numpy(array).to(device) for array in workload.data())
     model = _BUILDERS[library](config.model)
     network = _Classifier(model, config.model.image_size, config.augment)
     network.train().to(device)
@@ -47,9 +49,9 @@ def prepare(workload, library, compiled):
     mixed = workload.precision != "float32"
 
     def run():
-        order = torch.randperm(len(labels))
+        order = torch.randperm(len(labels), device=device)
         for rows in order.split(workload.batch_size):
-            batch = augment(images[rows].to(device), labels[rows].to(device, torch.int64))
+            batch = augment(images[rows], labels[rows].to(torch.int64))
             with torch.autocast(device, torch.bfloat16, enabled=mixed):
                 loss = loss_of(*batch)
             optimizer.zero_grad(set_to_none=True)

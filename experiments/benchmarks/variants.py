@@ -34,7 +34,7 @@ def _without_xla(trained):
 
 
 def _all_steps_in_one_call(trained):
-    trained.model.steps_per_execution = trained.steps_per_epoch
+    trained.model.steps_per_execution = len(trained.batches)
 
 
 def _examples_on_the_device(trained):

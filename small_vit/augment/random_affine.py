@@ -33,10 +33,18 @@ class RandomAffine(ImageAugmentation):
 
     Returns:
         Images of the same shape, of the layer's compute type.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(self, flip=True, rotation=0.02, zoom=0.2, translation=0.0, seed=None, **kwargs):
         super().__init__(seed=seed, **kwargs)
+        for name, value in (("rotation", rotation), ("translation", translation)):
+            if value < 0:
+                raise ValueError(f"`{name}` must be at least 0. Received: {name}={value}")
+        if not 0 <= zoom < 1:
+            raise ValueError(f"`zoom` must be at least 0 and below 1. Received: zoom={zoom}")
         self.flip = flip
         self.rotation = rotation
         self.zoom = zoom

@@ -8,6 +8,7 @@ from typing import Literal
 import tyro
 
 from small_vit import datasets
+from small_vit.callbacks import clock
 from small_vit.comparison import comparison_table
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError, exit_on_input_error
@@ -22,7 +23,7 @@ from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.ray_cluster import run_on_ray
 from small_vit.sweeps.runner import run_here, run_sweep, unfinished
 from small_vit.sweeps.summary import summarise, sweep_table
-from small_vit.sweeps.timing import clock, seconds_per_flop, work
+from small_vit.sweeps.timing import seconds_per_flop, work
 
 DESCRIPTION = """Run a named sweep: all its arms on the same seeds, each compared with its baseline.
 

@@ -5,11 +5,11 @@ import traceback
 
 from rich.console import Console
 
-from small_vit.callbacks import TrainingDiverged
+from small_vit.callbacks import TrainingDiverged, clock
 from small_vit.errors import InputError
 from small_vit.rows import append_rows, as_row, config_hash
 from small_vit.runs import RunDirectory
-from small_vit.sweeps.timing import clock, work
+from small_vit.sweeps.timing import work
 from small_vit.training import run_experiment
 
 
@@ -59,6 +59,7 @@ def run_sweep(runs, rows_path, execute):
         if isinstance(outcome, Exception):
             failed[run.name] = outcome
             _explain(outcome)
+            outcome.__traceback__ = None  # Its frames hold the run's model and its memory.
             news = "failed"
         else:
             append_rows(rows_path, [as_row(outcome, run.config)])

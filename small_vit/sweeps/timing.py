@@ -1,7 +1,5 @@
 """How long runs will take, judged by the runs that were measured."""
 
-from datetime import timedelta
-
 import numpy as np
 
 from small_vit.multiply_adds import count_multiply_adds
@@ -30,8 +28,3 @@ def seconds_per_flop(rows):
         for row in rows
     ]
     return float(np.median(times)) if times else None
-
-
-def clock(seconds):
-    """Return seconds as "1:02:03", and None as "unknown"."""
-    return "unknown" if seconds is None else str(timedelta(seconds=round(seconds)))

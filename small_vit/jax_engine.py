@@ -22,7 +22,7 @@ LOAD_BYTES = 64 * 2**20
 """So much of them is then on the device at a time, and as much again is being read."""
 
 
-class ScanEngine:
+class JaxEngine:
     """Trains a compiled model as `FitEngine` does, without leaving the device between steps.
 
     Images lie on the device as uint8, all of them or, beyond `RESIDENT_BYTES`, those of the next
@@ -43,15 +43,10 @@ class ScanEngine:
         self._run_steps = jax.jit(self._steps, donate_argnums=0, out_shardings=_state_sharding())
         self._steps_per_call = 1
 
-    @property
-    def steps_per_epoch(self):
-        """Number of optimizer steps in an epoch."""
-        return len(self.batches)
-
     def run(self, initial_epoch, epochs, callbacks):
         """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""
         callbacks = keras.callbacks.CallbackList(
-            callbacks, model=self.model, epochs=epochs, steps=self.steps_per_epoch, verbose=0
+            callbacks, model=self.model, epochs=epochs, steps=len(self.batches), verbose=0
         )
         self.model.stop_training = False
         self._build_metrics()

@@ -78,8 +78,10 @@ def overview_markdown(rows):
     compared = [f"{name}/{backend}" for backend in backends for name in ("ours", "keras-example")]
     lines, sources = [_OVERVIEW_HEADER], []
     for (model, arm, batch_size, precision, _), here in _by_workload(rows).items():
-        session = newest_session(here, *compared) if precision == "float32" else {}
-        for backend in backends if session else ():
+        session = newest_session(here, *compared)
+        if not session or precision != "float32":
+            continue
+        for backend in backends:
             ours, example = session[f"ours/{backend}"], session[f"keras-example/{backend}"]
             cells = [
                 f"{model}, {arm}, {batch_size}",
@@ -178,7 +180,7 @@ def _sessions(rows):
     for row in sorted(measured, key=lambda row: row["date"]):
         # Older rows do not name their session.
         key = row.get("session") or (row["device"], row["commit"], row["command"])
-        sessions.setdefault(key, {})[_name(row)] = row
+        sessions.setdefault(key, {})[name_of(row)] = row
     return list(sessions.values())
 
 
@@ -190,7 +192,7 @@ def _workload(key, rows):
             continue
         shown |= session.keys()
         lines += _session(list(session.values()))
-    missing = {_name(row): row for row in rows if row["status"] != "measured"}
+    missing = {name_of(row): row for row in rows if row["status"] != "measured"}
     # A reason may be a whole traceback.
     lines += [
         f"- {name}: {row['status']}: {' '.join(row['reason'].split())}"
@@ -211,7 +213,7 @@ def _session(rows):
 def _cells(row):
     floor = row.get("floor_fraction")
     return [
-        _name(row),
+        name_of(row),
         f"{row['images_per_second']:.1f}",
         f"{row['seconds_per_step']:.4f}",
         _ratio(row),
@@ -232,5 +234,6 @@ def _source(row):
     return f"On {row['device']}, commit {row['commit']}, {row['date'][:10]}."
 
 
-def _name(row):
+def name_of(row):
+    """Return the name of a row's contender and its backend."""
     return f"{row['contender']}/{row['backend']}"

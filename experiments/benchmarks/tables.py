@@ -3,6 +3,7 @@
 from rich.console import Group
 from rich.table import Table
 
+from .markdown import name_of
 from .parts import PARTS
 from .variants import VARIANTS
 
@@ -15,7 +16,7 @@ def speed_table(workload, rows):
     for heading in ("images/s", "quartiles", "s/step", "ratio", "of floor", "first step s", "MB"):
         table.add_column(heading, justify="right")
     for row in sorted(rows, key=lambda row: -row.get("images_per_second", 0)):
-        name = f"{row['contender']}/{row['backend']}"
+        name = name_of(row)
         if row["status"] != "measured":
             table.add_row(name, row["head"], row["status"], style="dim")
             continue
@@ -70,7 +71,7 @@ def starts_table(workload, rows):
     for heading in ("first time s", "quartiles", "second time s", "quartiles"):
         table.add_column(heading, justify="right")
     for row in rows:
-        name = f"{row['contender']}/{row['backend']}"
+        name = name_of(row)
         if row["status"] != "measured":
             table.add_row(name, row["status"], style="dim")
             continue

@@ -175,10 +175,9 @@ class _TokensAsRows(keras.layers.EinsumDense):
     """
 
     def call(self, inputs, training=None):
-        inputs_axes, kernel_axes = self.equation.split("->")[0].split(",")
-        bound = len(set(inputs_axes) & set(kernel_axes))
+        bound = len(inputs.shape) - 2  # all axes but batch and tokens
         width, outputs = math.prod(self.kernel.shape[:bound]), self.kernel.shape[bound:]
         rows = ops.matmul(ops.reshape(inputs, (-1, width)), ops.reshape(self.kernel, (width, -1)))
         if self.bias is not None:
             rows = rows + ops.reshape(self.bias, (-1,))
-        return ops.reshape(rows, (-1, *ops.shape(inputs)[1:-bound], *outputs))
+        return ops.reshape(rows, (-1, ops.shape(inputs)[1], *outputs))

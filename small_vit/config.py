@@ -133,8 +133,15 @@ class ModelConfig(_Checked):
     """Hidden layers between that vector and the logits."""
     head_dropout: float = 0.5
     """Dropout before the head and after each of its hidden layers."""
-    kernel_initializer: Literal["glorot_uniform", "glorot_normal"] = "glorot_uniform"
-    """Start of all kernels."""
+    kernel_initializer: Literal["glorot_uniform", "xavier_normal"] = "glorot_uniform"
+    """Start of all kernels: uniform as in Keras, or normal as in the paper's code, both with the
+    variance 2 / (fan_in + fan_out)."""
+    attention_fans: Literal[
+        "axes", "keras2", "keras2_query_key", "keras2_value", "keras2_output", "joint_qkv"
+    ] = "keras2"
+    """How attention's kernels count their fans, and so how large they start: axes as in Keras 3.15;
+    keras2 as in the Keras of 2022 (the Keras example), for all of them or for some alone; joint_qkv
+    with query, key and value as one kernel (the paper's code)."""
 
     def __post_init__(self):
         super().__post_init__()

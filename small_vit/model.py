@@ -97,7 +97,7 @@ def _tokens(images, config):
         patch_norm=config.patch_norm,
         stride=config.stride,
         norm_epsilon=config.norm_epsilon,
-        kernel_initializer=config.kernel_initializer,
+        kernel_initializer=_kernel_initializer(config),
         name="tokenization",
     )(images)
     return PatchEncoder(
@@ -127,7 +127,8 @@ def _block(config, number):
         mlp_output_activation=config.mlp_output_activation,
         stochastic_depth=skipped,
         norm_epsilon=config.norm_epsilon,
-        kernel_initializer=config.kernel_initializer,
+        kernel_initializer=_kernel_initializer(config),
+        attention_fans=config.attention_fans,
         name=f"block_{number}",
     )
 
@@ -142,9 +143,22 @@ def _head(tokens, config, num_classes):
     else:
         x = x[:, 0]
     x = HashedDropout(config.head_dropout, name="head_dropout")(x)
-    dense = {"kernel_initializer": config.kernel_initializer}
     for index, units in enumerate(config.head_units):
-        x = keras.layers.Dense(units, activation="gelu", name=f"head_{index}", **dense)(x)
+        x = keras.layers.Dense(
+            units,
+            activation="gelu",
+            kernel_initializer=_kernel_initializer(config),
+            name=f"head_{index}",
+        )(x)
         x = HashedDropout(config.head_dropout, name=f"head_{index}_dropout")(x)
     # Logits stay float32 under mixed precision: the loss needs their range.
-    return keras.layers.Dense(num_classes, dtype="float32", name="logits", **dense)(x)
+    return keras.layers.Dense(
+        num_classes, dtype="float32", kernel_initializer=_kernel_initializer(config), name="logits"
+    )(x)
+
+
+def _kernel_initializer(config):
+    if config.kernel_initializer == "xavier_normal":
+        # Keras's glorot_normal is cut off at two standard deviations, PyTorch's is not.
+        return keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")
+    return keras.initializers.get(config.kernel_initializer)

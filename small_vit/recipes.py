@@ -81,9 +81,8 @@ def paper():
     branches are skipped as often at every depth (`stochastic_depth_rule`), what is erased is filled
     with the raw channel means (`erasing_fill`), and Adam's epsilon is PyTorch's (`adam_epsilon`).
 
-    Deviations: the flip comes last, not first; query, key and value kernels are drawn each by
-    itself, theirs as one; the two batches an epoch in which one pass ends and the next begins may
-    hold an image twice.
+    Deviations: the flip comes last, not first; the two batches an epoch in which one pass ends and
+    the next begins may hold an image twice.
     """
     return ExperimentConfig(
         recipe="paper",
@@ -106,7 +105,8 @@ def paper():
             pooling="class_token",
             head_units=(),
             head_dropout=0.0,
-            kernel_initializer="glorot_normal",
+            kernel_initializer="xavier_normal",
+            attention_fans="joint_qkv",
         ),
         augment=AugmentConfig(
             rotation=0.0, zoom=0.0, crop_padding=4, auto_augment=True, erasing=0.25, mix=0.5
@@ -205,6 +205,7 @@ def cpu():
             pooling="mean",
             head_units=(),
             head_dropout=0.0,
+            attention_fans="axes",
         ),
         augment=AugmentConfig(rotation=0.0, zoom=0.0, translation=0.125),
         data=DataConfig(validation_split="stratified"),

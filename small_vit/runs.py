@@ -15,6 +15,7 @@ import dataclasses
 import importlib
 import json
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -203,12 +204,14 @@ class RunDirectory:
         Keras's own formats leave out the state of the random generators, without which a resumed
         run draws other dropout masks and augmentations than the uninterrupted one.
         """
+        state = _state(model)
         arrays = {
             f"variable_{index}": keras.ops.convert_to_numpy(variable)
-            for index, variable in enumerate(_state(model))
+            for index, (_, variable) in enumerate(state)
         }
+        about = {"history": history, "paths": [path for path, _ in state]}
         with written_whole(self / "checkpoint.npz") as partial:
-            np.savez(partial, history=json.dumps(history), **arrays)
+            np.savez(partial, about=json.dumps(about), **arrays)
 
     def restore_checkpoint(self, model):
         """Set all state of `model` and its optimizer; return the history up to there.
@@ -222,20 +225,22 @@ class RunDirectory:
         try:
             with np.load(path) as arrays:
                 values = [arrays[f"variable_{index}"] for index in range(len(arrays.files) - 1)]
-                history = json.loads(str(arrays["history"]))
+                about = json.loads(str(arrays["about"]))
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is damaged: {error!r}. Delete it to train from the start, or start a new "
                 "run."
             ) from error
         state = _state(model)
-        if [value.shape for value in values] != [tuple(variable.shape) for variable in state]:
+        saved = [(path, value.shape) for path, value in zip(about["paths"], values, strict=True)]
+        if saved != [(path, tuple(variable.shape)) for path, variable in state]:
             raise InputError(
                 f"{path} holds other variables than the model has now: the code has changed since. "
                 "Start a new run."
             )
-        for variable, value in zip(state, values, strict=True):
+        for (_, variable), value in zip(state, values, strict=True):
             variable.assign(value)
+        history = about["history"]
         if hosts.is_first():
             # The run may have died between the checkpoint and these.
             self.write_history(history)
@@ -302,8 +307,13 @@ def peak_memory_mb():
 
 
 def _state(model):
-    """All variables a resumed run needs, seeds of the random generators among them."""
-    return model.variables + model.optimizer.variables
+    """All variables a resumed run needs, seeds of the random generators among them, by path.
+
+    Keras counts the generators and optimizers of a process; a path is told without the count.
+    """
+    paths = [re.sub(r"seed_generator_\d+", "seed_generator", each.path) for each in model.variables]
+    paths += [f"optimizer/{each.path.split('/', 1)[1]}" for each in model.optimizer.variables]
+    return list(zip(paths, model.variables + model.optimizer.variables, strict=True))
 
 
 def _commit():

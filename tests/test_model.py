@@ -435,7 +435,7 @@ def test_kernels_and_embeddings_start_as_asked():
         input_shape=(8, 8, 3),
         **{**TINY, **NO_SPT, "projection_dim": 256, "patch_size": 1, "num_layers": 1},
         embedding_initializer="standard_normal",
-        kernel_initializer="glorot_normal",
+        kernel_initializer="xavier_normal",
     )
 
     positions = to_numpy(model.get_layer("encoder").trainable_variables[0])

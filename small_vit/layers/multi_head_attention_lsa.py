@@ -5,10 +5,20 @@ import math
 import keras
 from keras import ops
 
-from small_vit.layers.hashed_dropout import hashed_dropout
+from small_vit.layers.hashed_dropout import HashedDropout
 
 TEMPERATURES = ("none", "layer", "head")
 TEMPERATURE_FORMS = ("divisor", "multiplier")
+
+# For each name, how the fans of (query and key, value, output) are counted: see `_fans`.
+ATTENTION_FANS = {
+    "axes": ("axes", "axes", "axes"),
+    "keras2": ("keras2", "keras2", "keras2"),
+    "keras2_query_key": ("keras2", "axes", "axes"),
+    "keras2_value": ("axes", "keras2", "axes"),
+    "keras2_output": ("axes", "axes", "keras2"),
+    "joint_qkv": ("joint", "joint", "axes"),
+}
 
 
 @keras.saving.register_keras_serializable(package="small_vit")
@@ -32,6 +42,12 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             else to attend to, alone or left alone by `attention_mask`, still does.
         output_bias: Whether the output projection has a bias. Default: as `use_bias` says, which
             holds for query, key and value (the paper's code has a bias on the output only).
+        attention_fans: How `kernel_initializer` counts the fans of the four kernels, and so how
+            large they start. `"axes"`: inputs and outputs of each, as Keras 3.15 does. `"keras2"`:
+            off the kernel's shape as if it were a convolution's, as Keras 2 did, whose query, key
+            and value kernels start several times smaller (the Keras example). `"joint_qkv"`: query,
+            key and value as one kernel (the paper's code). `"keras2_query_key"`, `"keras2_value"`
+            and `"keras2_output"`: as Keras 2 for these kernels alone.
         **kwargs: As for `keras.layers.MultiHeadAttention`: `value_dim`, `dropout`, `use_bias`,
             `kernel_initializer`, …
 
@@ -59,6 +75,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         temperature_form="divisor",
         diagonal_mask=True,
         output_bias=None,
+        attention_fans="axes",
         **kwargs,
     ):
         super().__init__(num_heads=num_heads, key_dim=key_dim, **kwargs)
@@ -71,31 +88,61 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 f"`temperature_form` is one of {TEMPERATURE_FORMS}. "
                 f"Received: temperature_form={temperature_form!r}"
             )
-        if kwargs.get("flash_attention"):
+        if attention_fans not in ATTENTION_FANS:
             raise ValueError(
-                "No flash attention here: temperature and diagonal mask are the layer's own. "
-                "Received: flash_attention=True"
+                f"`attention_fans` is one of {tuple(ATTENTION_FANS)}. "
+                f"Received: attention_fans={attention_fans!r}"
             )
+        if attention_fans != "axes" and not isinstance(
+            self._kernel_initializer, keras.initializers.VarianceScaling
+        ):
+            raise ValueError(
+                f"attention_fans={attention_fans!r} needs a `kernel_initializer` that scales by "
+                "fans, such as 'glorot_uniform'. "
+                f"Received: kernel_initializer={kwargs['kernel_initializer']!r}"
+            )
+        for name in ("flash_attention", "use_gate"):
+            if kwargs.get(name):
+                raise ValueError(
+                    f"`{name}` does not work with a temperature and a diagonal mask. "
+                    f"Received: {name}={kwargs[name]!r}"
+                )
         self.temperature = temperature
         self.temperature_form = temperature_form
         self.diagonal_mask = diagonal_mask
         self.output_bias = self._use_bias if output_bias is None else output_bias
+        self.attention_fans = attention_fans
         self.tau = None
 
     def build(self, query_shape, value_shape, key_shape=None):
         """Create the projections' weights and the temperature."""
-        received = f"query_shape={tuple(query_shape)}, value_shape={tuple(value_shape)}"
-        if len(query_shape) != 3 or len(value_shape) != 3:
-            raise ValueError(f"Query and value are (batch, tokens, dim). Received: {received}")
-        if self.diagonal_mask and query_shape[1] != value_shape[1]:
-            raise ValueError(
-                "diagonal_mask=True is for self-attention: query and value have the same number "
-                f"of tokens. Received: {received}"
-            )
-        super().build(query_shape, value_shape, key_shape)
-        # Keras makes the projections, with its names and weights; how they multiply is ours.
-        for projection in (self.query_dense, self.key_dense, self.value_dense, self.output_dense):
-            projection.__class__ = _TokensAsRows
+        self._check_tokens(query_shape, value_shape)
+        key_shape = value_shape if key_shape is None else key_shape
+        query_key, value, output = ATTENTION_FANS[self.attention_fans]
+        heads, outputs = self._num_heads, self._output_shape or (query_shape[-1],)
+        to_heads = {"equation": "abc,cde->abde", "bias_axes": "de" if self._use_bias else None}
+        # Names, weights and their order are those of Keras's own attention.
+        self._query_dense = self._projection(
+            "query", query_shape, (heads, self._key_dim), query_key, **to_heads
+        )
+        self._key_dense = self._projection(
+            "key", key_shape, (heads, self._key_dim), query_key, **to_heads
+        )
+        self._value_dense = self._projection(
+            "value", value_shape, (heads, self._value_dim), value, **to_heads
+        )
+        axes = "efgh"[: len(outputs)]
+        self._output_dense = self._projection(
+            "attention_output",
+            (*query_shape[:-1], heads, self._value_dim),
+            outputs,
+            output,
+            equation=f"abcd,cd{axes}->ab{axes}",
+            bias_axes=axes if self.output_bias else None,
+        )
+        self.attention_dropout = HashedDropout(
+            self._dropout, seed=self.seed, dtype=self.dtype_policy, name="dropout"
+        )
         if self.temperature != "none":
             # tf.Variable would not be tracked by Keras 3: the temperature would stay frozen.
             exponent = 0.5 if self.temperature_form == "divisor" else -0.5
@@ -105,6 +152,41 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 initializer=keras.initializers.Constant(self.key_dim**exponent),
                 name="temperature",
             )
+
+    def call(
+        self,
+        query,
+        value,
+        key=None,
+        query_mask=None,
+        value_mask=None,
+        key_mask=None,
+        attention_mask=None,
+        return_attention_scores=False,
+        training=None,
+        use_causal_mask=False,
+    ):
+        """Return what each token of `query` has gathered from `value`."""
+        self._check_tokens(query.shape, value.shape)
+        key = value if key is None else key
+        attention_mask = self._compute_attention_mask(
+            query,
+            value,
+            query_mask=query_mask,
+            value_mask=value_mask,
+            key_mask=key_mask,
+            attention_mask=attention_mask,
+            use_causal_mask=use_causal_mask,
+        )
+        attended, scores = self._compute_attention(
+            _project(query, self._query_dense),
+            _project(key, self._key_dense),
+            _project(value, self._value_dense),
+            attention_mask,
+            training,
+        )
+        output = _project(attended, self._output_dense)
+        return (output, scores) if return_attention_scores else output
 
     def score_divisor(self):
         """Return what the scores are divided by, in either form of the temperature.
@@ -125,59 +207,111 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             "temperature_form": self.temperature_form,
             "diagonal_mask": self.diagonal_mask,
             "output_bias": self.output_bias,
+            "attention_fans": self.attention_fans,
         }
 
-    def _make_output_dense(self, query_shape, common_kwargs, name=None):
-        dense = super()._make_output_dense(query_shape, common_kwargs, name)
-        if self.output_bias != self._use_bias:
-            output_axes = dense.equation.split("->")[1][len(query_shape) - 1 :]
-            dense.bias_axes = output_axes if self.output_bias else None
-        return dense
+    def _check_tokens(self, query_shape, value_shape):
+        received = f"query_shape={tuple(query_shape)}, value_shape={tuple(value_shape)}"
+        if len(query_shape) != 3 or len(value_shape) != 3:
+            raise ValueError(f"Query and value are (batch, tokens, dim). Received: {received}")
+        if self.diagonal_mask and query_shape[1] != value_shape[1]:
+            raise ValueError(
+                "diagonal_mask=True is for self-attention: query and value have the same number "
+                f"of tokens. Received: {received}"
+            )
 
-    def _compute_attention(
-        self,
-        query,
-        key,
-        value,
-        attention_mask=None,
-        training=None,
-        return_attention_scores=False,
-    ):
+    def _projection(self, name, input_shape, outputs, fans, equation, bias_axes):
+        """Return a built `EinsumDense`, the class that Keras quantizes and adds LoRA to."""
+        options = self._get_common_kwargs_for_sublayer()
+        kernel_shape = (*input_shape[2:], *outputs)
+        if fans != "axes":
+            inputs = len(input_shape) - 2
+            options["kernel_initializer"] = _with_fans(
+                self._kernel_initializer,
+                _fans(fans, kernel_shape, inputs),
+                _fans("axes", kernel_shape, inputs),
+            )
+        projection = keras.layers.EinsumDense(
+            equation, (None, *outputs), bias_axes=bias_axes, name=name, **options
+        )
+        projection.supports_masking = True  # Keras warns of a lost mask otherwise
+        projection.build(input_shape)
+        return projection
+
+    def _compute_attention(self, query, key, value, attention_mask=None, training=None):
         # query: (batch, T, heads, key_dim); key, value: (batch, S, heads, key_dim or value_dim)
         # Heads before tokens, so that XLA multiplies what lies in memory as it is multiplied.
         query = ops.transpose(self._scale(query), (0, 2, 1, 3))
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+        # (batch, heads, T, S), in float32: half precision would round the probabilities coarsely.
+        scores = ops.cast(scores, "float32")
         if self.diagonal_mask:
-            # An additive constant: exp(low) is exactly 0, and so is its gradient. Keras's mask is
-            # twice as low, so what it masks loses even to the diagonal.
-            dtype = keras.backend.standardize_dtype(scores.dtype)
-            low = -1.5e4 if dtype == "float16" else -5e8
-            tokens = ops.shape(query)[2]
-            scores = scores + low * ops.eye(tokens, dtype=dtype)
-        scores = self._masked_softmax(scores, attention_mask)  # (batch, heads, T, S)
-        dropped = scores
-        if training and self._dropout > 0:
-            dropped = hashed_dropout(scores, self._dropout, self._dropout_layer.seed_generator)
+            # An additive constant: exp(_LOW) is exactly 0, and so is its gradient.
+            tokens = ops.shape(scores)[2:]
+            # The reshape fails where numbers of tokens that are not known before a call differ.
+            scores = scores + _LOW * ops.reshape(ops.eye(tokens[0]), tokens)
+        if attention_mask is not None:
+            if len(attention_mask.shape) == 3:
+                attention_mask = attention_mask[:, None]
+            # Twice as low, so that what it leaves out loses even to the diagonal.
+            scores = ops.where(attention_mask, scores, scores + 2 * _LOW)
+        scores = ops.cast(ops.softmax(scores), self.compute_dtype)
+        dropped = self.attention_dropout(scores, training=training)
         attended = ops.matmul(dropped, ops.transpose(value, (0, 2, 1, 3)))
         return ops.transpose(attended, (0, 2, 1, 3)), scores
 
     def _scale(self, query):
         if self.tau is None:
             return query * (1.0 / math.sqrt(self.key_dim))
-        tau = ops.cast(self.tau, query.dtype)
-        return query / tau if self.temperature_form == "divisor" else query * tau
+        # In float32: a temperature rounded to bfloat16 moves in steps of 0.4 to 0.8 %.
+        query, tau = ops.cast(query, "float32"), ops.cast(self.tau, "float32")
+        scaled = query / tau if self.temperature_form == "divisor" else query * tau
+        return ops.cast(scaled, self.compute_dtype)
 
 
-class _TokensAsRows(keras.layers.EinsumDense):
-    """A projection as one matrix product, with all tokens of a batch as its rows.
+_LOW = -5e8
+
+
+def _project(inputs, projection):
+    """Return `projection(inputs)` as one matrix product, with all tokens of a batch as its rows.
 
     Keras's own is a product an image on TensorFlow, and so is the gradient of its kernel.
     """
+    if projection.quantization_mode is not None or projection.activity_regularizer is not None:
+        return projection(inputs)
+    bound = len(inputs.shape) - 2  # all axes but batch and tokens
+    kernel = projection.kernel
+    width, outputs = math.prod(kernel.shape[:bound]), kernel.shape[bound:]
+    rows = ops.matmul(ops.reshape(inputs, (-1, width)), ops.reshape(kernel, (width, -1)))
+    if projection.bias is not None:
+        rows = rows + ops.reshape(projection.bias, (-1,))
+    return ops.reshape(rows, (-1, ops.shape(inputs)[1], *outputs))
 
-    def call(self, inputs, training=None):
-        bound = len(inputs.shape) - 2  # all axes but batch and tokens
-        width, outputs = math.prod(self.kernel.shape[:bound]), self.kernel.shape[bound:]
-        rows = ops.matmul(ops.reshape(inputs, (-1, width)), ops.reshape(self.kernel, (width, -1)))
-        if self.bias is not None:
-            rows = rows + ops.reshape(self.bias, (-1,))
-        return ops.reshape(rows, (-1, ops.shape(inputs)[1], *outputs))
+
+def _fans(rule, kernel_shape, inputs):
+    """Return `(fan_in, fan_out)` of a projection's kernel.
+
+    Args:
+        rule: `"axes"`: the products of its input and of its output axes. `"keras2"`: of a
+            convolution's kernel of that shape, whose last two axes are channels. `"joint"`: of the
+            one kernel that query, key and value would be parts of.
+        kernel_shape: Its shape.
+        inputs: Number of its input axes.
+    """
+    if rule == "keras2":
+        *window, channels, filters = kernel_shape
+        return math.prod(window) * channels, math.prod(window) * filters
+    fan_in, fan_out = math.prod(kernel_shape[:inputs]), math.prod(kernel_shape[inputs:])
+    return fan_in, fan_out * (3 if rule == "joint" else 1)
+
+
+def _with_fans(initializer, fans, axes_fans):
+    """Return `initializer` so that a kernel of `axes_fans` is drawn as if it had `fans`."""
+    counted = {"fan_in": lambda fans: fans[0], "fan_out": lambda fans: fans[1]}
+    count = counted.get(initializer.mode, sum)
+    return keras.initializers.VarianceScaling(
+        initializer.scale * count(axes_fans) / count(fans),
+        initializer.mode,
+        initializer.distribution,
+        seed=initializer.get_config()["seed"],
+    )

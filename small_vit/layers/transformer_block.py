@@ -18,7 +18,8 @@ class TransformerBlock(keras.layers.Layer):
         num_heads: Attention heads.
         key_dim: Width of a head.
         mlp_units: Width of the MLP's hidden layer.
-        temperature, temperature_form, diagonal_mask: As in `MultiHeadAttentionLSA`.
+        temperature, temperature_form, diagonal_mask, attention_fans: As in
+            `MultiHeadAttentionLSA`.
         qkv_bias: Whether query, key and value projections have a bias.
         attention_dropout: Dropout of the attention probabilities.
         dropout: Dropout after each Dense of the MLP.
@@ -49,6 +50,7 @@ class TransformerBlock(keras.layers.Layer):
         stochastic_depth=0.0,
         norm_epsilon=1e-6,
         kernel_initializer="glorot_uniform",
+        attention_fans="axes",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -65,6 +67,7 @@ class TransformerBlock(keras.layers.Layer):
         self.stochastic_depth = stochastic_depth
         self.norm_epsilon = norm_epsilon
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.attention_fans = attention_fans
 
     def build(self, input_shape):
         """Create the sublayers, the MLP's output as wide as the tokens, and their weights."""
@@ -86,6 +89,7 @@ class TransformerBlock(keras.layers.Layer):
             use_bias=self.qkv_bias,
             output_bias=True,
             dropout=self.attention_dropout,
+            attention_fans=self.attention_fans,
             name="attention",
             **dense(),
         )
@@ -148,4 +152,5 @@ class TransformerBlock(keras.layers.Layer):
             "stochastic_depth": self.stochastic_depth,
             "norm_epsilon": self.norm_epsilon,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "attention_fans": self.attention_fans,
         }

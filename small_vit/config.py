@@ -48,7 +48,11 @@ def _is_whole(value):
 
 
 class _Checked:
-    """Gives a dataclass checks that read off its annotations, and a copy with changes."""
+    """Gives a dataclass checks that read off its annotations, and a copy with changes.
+
+    A value that can be written in several ways is kept in one, so that equal settings are equal:
+    3 is 3.0 where a float is asked for, a size of (32, 32) is 32, a list is a tuple.
+    """
 
     def __post_init__(self):
         for name, hint in get_type_hints(type(self)).items():
@@ -58,11 +62,17 @@ class _Checked:
                 raise InputError(f"{name} is one of {choices}. Received: {value!r}.")
             if hint is int:
                 self._require(_is_whole(value), name, "a whole number")
-            if hint is float:
+            elif hint is float:
                 finite = isinstance(value, Real) and math.isfinite(value)
                 self._require(finite, name, "a finite number")
-            if get_origin(hint) is tuple:
+                object.__setattr__(self, name, float(value))
+            elif get_origin(hint) is tuple:
                 self._require(isinstance(value, tuple | list), name, "a tuple")
+                object.__setattr__(self, name, tuple(value))
+            elif hint in (Size, Size | None) and value is not None:
+                height, width = as_pair(value)
+                size = height if height == width else (height, width)
+                object.__setattr__(self, name, size)
 
     def _require(self, holds: bool, name: str, rule: str) -> None:
         if not holds:
@@ -168,8 +178,6 @@ class ModelConfig(_Checked):
             "patch_size",
             f"no larger than image_size={self.image_size}",
         )
-        if self.stride is not None:
-            as_pair(self.stride)
         divisor = {"sincos1d": 2, "sincos2d": 4}.get(self.position_embedding, 1)
         self._require(
             self.projection_dim % divisor == 0,
@@ -350,10 +358,7 @@ class ExperimentConfig:
             "data": DataConfig,
             "train": TrainConfig,
         }
-        read = {
-            name: section(**{key: _tuples(value) for key, value in values[name].items()})
-            for name, section in sections.items()
-        }
+        read = {name: section(**values[name]) for name, section in sections.items()}
         return cls(recipe=values["recipe"], **read)
 
     def differences(self, other: "ExperimentConfig") -> list[str]:
@@ -376,8 +381,3 @@ class ExperimentConfig:
             else:
                 flat[name] = section
         return flat
-
-
-def _tuples(value):
-    """JSON has lists where the dataclasses have tuples."""
-    return tuple(value) if isinstance(value, list) else value

@@ -43,6 +43,19 @@ _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
 COMPARISON = Sweep("Is SPT+LSA better than the plain ViT?", {"arm": _BOTH_ARMS})
 
 SWEEPS = {
+    "start": Sweep(
+        "Should attention's kernels start as small as in Keras 2, and which of them?",
+        {
+            "arm": _BOTH_ARMS,
+            "start": {
+                "keras3": {"model": {"attention_fans": "axes"}},
+                "keras2": {"model": {"attention_fans": "keras2"}},
+                "keras2-query-key": {"model": {"attention_fans": "keras2_query_key"}},
+                "keras2-value": {"model": {"attention_fans": "keras2_value"}},
+                "keras2-output": {"model": {"attention_fans": "keras2_output"}},
+            },
+        },
+    ),
     "parts": Sweep(
         "Which of the paper's parts gives the gain?",
         {

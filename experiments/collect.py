@@ -7,6 +7,7 @@ import tyro
 
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.rows import append_rows, row_of
+from small_vit.runs import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def finished_runs(directories):
     found = []
     for directory in directories:
         paths = sorted(path.parent for path in directory.glob("**/result.json"))
+        paths = [path for path in paths if RunDirectory(path).result() is not None]
         if not paths:
             raise InputError(f"{directory} holds no finished run.")
         found += paths

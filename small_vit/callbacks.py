@@ -13,6 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from small_vit import hosts
 from small_vit.evaluation import basic_metrics, predict_logits
 from small_vit.model import transformer_blocks
+from small_vit.runs import Checkpoint
+
+SECONDS_BETWEEN_LOOKS = 3.0
+"""How long a loss that is no longer finite may go unnoticed."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -20,12 +24,30 @@ class TrainingDiverged(RuntimeError):
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
-    """Raises `TrainingDiverged` when the mean loss of the epoch so far is NaN or infinite."""
+    """Raises `TrainingDiverged` when the mean loss of the epoch so far is NaN or infinite.
+
+    It looks every few seconds and at the end of an epoch: to look at each step would have each
+    wait for the device.
+    """
+
+    def on_train_begin(self, logs=None):
+        """Start the clock."""
+        self.looked = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
+        """Check the loss, if it was not checked for some seconds."""
+        if time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS:
+            self._look(f"by step {batch + 1}")
+
+    def on_epoch_end(self, epoch, logs=None):
         """Check the loss."""
-        if not math.isfinite(logs["loss"]):
-            raise TrainingDiverged(f"The loss became {float(logs['loss'])} by step {batch + 1}.")
+        self._look(f"in epoch {epoch + 1}")
+
+    def _look(self, when):
+        loss = float(self.model.get_metrics_result()["loss"])
+        if not math.isfinite(loss):
+            raise TrainingDiverged(f"The loss became {loss} {when}.")
+        self.looked = time.perf_counter()
 
 
 class Validation(keras.callbacks.Callback):
@@ -73,32 +95,56 @@ class Temperatures(keras.callbacks.Callback):
 
 
 class RunFiles(keras.callbacks.Callback):
-    """Keeps the history; the first host writes it and a checkpoint at the end of each epoch.
+    """Keeps the history; the first host writes it and a checkpoint after each epoch and within.
 
     Args:
         directory: The `RunDirectory`.
-        history: Epochs so far, a list of dicts; grows by one an epoch.
+        checkpoint: `Checkpoint` that the run goes on from; its history grows by one an epoch.
+        checkpoint_seconds: Seconds from one checkpoint to the next within an epoch.
     """
 
-    def __init__(self, directory, history):
+    def __init__(self, directory, checkpoint, checkpoint_seconds):
         super().__init__()
         self.directory = directory
-        self.history = history
+        self.history = checkpoint.history
+        self.seconds_before = checkpoint.seconds
+        self.checkpoint_seconds = checkpoint_seconds
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self.started = time.perf_counter()
+        """Start the clocks."""
+        self.started = self.saved = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Save a checkpoint, if the last one is old."""
+        if time.perf_counter() - self.saved >= self.checkpoint_seconds:
+            self._refuse_broken_weights(batch + 1)
+            self._save(Checkpoint(self.history, step=batch + 1, seconds=self._seconds()))
+            self.saved = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         """Keep the epoch and write it."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        row["seconds"] = round(time.perf_counter() - self.started, 3)
+        row["seconds"] = round(self._seconds(), 3)
         self.history.append(row)
+        self.seconds_before = 0.0
+        # The checkpoint carries the history, so that a kill between the two loses nothing.
+        self._save(Checkpoint(self.history))
         if hosts.is_first():
-            # The checkpoint carries the history, so that a kill between the two loses nothing.
-            self.directory.save_checkpoint(self.model, self.history)
             self.directory.write_history(self.history)
+
+    def _refuse_broken_weights(self, step):
+        # A step breaks the weights only after its loss was computed.
+        for weight in map(keras.ops.convert_to_numpy, self.model.trainable_variables):
+            if not np.isfinite(weight).all():
+                raise TrainingDiverged(f"Weights are no longer finite numbers by step {step}.")
+
+    def _seconds(self):
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def _save(self, checkpoint):
+        if hosts.is_first():
+            self.directory.save_checkpoint(self.model, checkpoint)
 
 
 class FirstStep(keras.callbacks.Callback):
@@ -126,16 +172,16 @@ class ShowProgress(keras.callbacks.Callback):
     Args:
         title: What is being trained.
         epochs: Epochs in all.
-        initial_epoch: Epochs done before.
         steps_per_epoch: Steps of an epoch.
+        steps_before: Steps that were trained before.
     """
 
-    def __init__(self, title, epochs, initial_epoch, steps_per_epoch):
+    def __init__(self, title, epochs, steps_per_epoch, steps_before):
         super().__init__()
         self.title = title
         self.epochs = epochs
-        self.initial_epoch = initial_epoch
         self.steps_per_epoch = steps_per_epoch
+        self.steps_before = steps_before
         self.console = Console(soft_wrap=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -163,21 +209,22 @@ class ShowProgress(keras.callbacks.Callback):
         self.task = self.bar.add_task(
             self.title,
             total=self.epochs * self.steps_per_epoch,
-            completed=self.initial_epoch * self.steps_per_epoch,
+            completed=self.steps_before,
         )
 
     def on_epoch_begin(self, epoch, logs=None):
         """Note where the epoch begins on the bar."""
-        self.steps_before = epoch * self.steps_per_epoch
+        self.epoch_start = epoch * self.steps_per_epoch
 
     def on_train_batch_end(self, batch, logs=None):
         """Advance the bar; an engine may report many steps at once."""
-        self.bar.update(self.task, completed=self.steps_before + batch + 1)
+        self.bar.update(self.task, completed=self.epoch_start + batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
         """Print the epoch's line."""
-        done = epoch + 1 - self.initial_epoch
-        left = (time.perf_counter() - self.started) / done * (self.epochs - epoch - 1)
+        steps_done = (epoch + 1) * self.steps_per_epoch - self.steps_before
+        steps_left = (self.epochs - epoch - 1) * self.steps_per_epoch
+        left = (time.perf_counter() - self.started) / steps_done * steps_left
         self.console.print(
             f"{self.title}  epoch {epoch + 1}/{self.epochs}  loss {logs['loss']:.4f}  "
             f"accuracy {logs['accuracy']:.4f}  val_loss {logs['val_loss']:.4f}  "

@@ -23,7 +23,7 @@ from small_vit.config import (
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.recipes import RECIPES, keras_example
 from small_vit.runs import RunDirectory, new_path
-from small_vit.training import run_experiment
+from small_vit.training import CHECKPOINT_MINUTES, run_experiment
 
 DESCRIPTION = """Train Vision Transformers from scratch on a small dataset, with and without Shifted
 Patch Tokenization (SPT) and Locality Self-Attention (LSA).
@@ -54,11 +54,14 @@ class CommandLine:
     out: Path | None = None
     """Folder for the run. Default: a new one under runs/."""
     resume: Path | None = None
-    """Go on with the run or comparison in this folder, to the same end."""
+    """Go on with the run or comparison in this folder, to the same end; a run at a constant rate
+    also with more --epochs, if it has ended too."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
     """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
     tensorboard: bool = False
     """Write TensorBoard's curves into the run's folder."""
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
+    """Save a checkpoint this often within an epoch; after each epoch there is always one."""
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
@@ -145,6 +148,10 @@ def parse(arguments):
         raise InputError("--seeds is for --compare; a single run takes --seed.")
     if options.seeds is not None and options.seeds < 1:
         raise InputError(f"--seeds must be at least 1. Received: {options.seeds}.")
+    if options.checkpoint_minutes < 0:
+        raise InputError(
+            f"--checkpoint-minutes must be at least 0. Received: {options.checkpoint_minutes}."
+        )
     if options.resume and options.out:
         raise InputError("--resume goes on in the run's own folder: leave --out out.")
     if options.vanilla and options.compare:
@@ -163,13 +170,24 @@ def _begun(directory):
 
 def _run_comparison(options, config, directory):
     results = compare(
-        config, options.seeds or 3, directory, options.resume is not None, options.tensorboard
+        config,
+        options.seeds or 3,
+        directory,
+        options.resume is not None,
+        tensorboard=options.tensorboard,
+        checkpoint_minutes=options.checkpoint_minutes,
     )
     _print_table(results, directory)
 
 
 def _run_one(options, config, directory):
-    result = run_experiment(config, directory, options.resume is not None, options.tensorboard)
+    result = run_experiment(
+        config,
+        directory,
+        options.resume is not None,
+        options.tensorboard,
+        options.checkpoint_minutes,
+    )
     _print_table([result], directory)
 
 

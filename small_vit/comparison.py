@@ -48,7 +48,7 @@ class Estimate:
         return mean if self.half_width is None else f"{mean} ± {self.half_width * 100:.2f}"
 
 
-def compare(config, seeds, directory, resume=False, tensorboard=False):
+def compare(config, seeds, directory, resume=False, **options):
     """Train both arms on the same seeds and write comparison.md with their curves.
 
     Args:
@@ -58,7 +58,7 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
         directory: Where the runs' directories go.
         resume: Whether to go on with the comparison begun there: runs that have ended are kept,
             and there may be more seeds.
-        tensorboard: As in `run_experiment`.
+        **options: `tensorboard` and `checkpoint_minutes`, as in `run_experiment`.
 
     Returns:
         List of `Result`, both arms.
@@ -87,7 +87,7 @@ def compare(config, seeds, directory, resume=False, tensorboard=False):
     for run in configs:
         path = directory / f"{run.model.arm}-seed{run.train.seed}"
         begun = resume and RunDirectory(path).begun()
-        results.append(run_experiment(run, path, resume=begun, tensorboard=tensorboard))
+        results.append(run_experiment(run, path, resume=begun, **options))
     if hosts.is_first():
         save(plot_curves(read_histories([directory])), directory / "curves.png")
         write_text(

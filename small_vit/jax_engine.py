@@ -10,6 +10,7 @@ from jax import lax
 
 from small_vit import hosts
 from small_vit.datasets import Split
+from small_vit.engine import Engine
 
 # Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
 # its memory anew.
@@ -22,52 +23,26 @@ LOAD_BYTES = 64 * 2**20
 """So much of them is then on the device at a time, and as much again is being read."""
 
 
-class JaxEngine:
-    """Trains a compiled model as `FitEngine` does, without leaving the device between steps.
+class JaxEngine(Engine):
+    """Trains many steps a call, without leaving the device between them.
 
     Images lie on the device as uint8, all of them or, beyond `RESIDENT_BYTES`, those of the next
     steps. One compiled call gathers the batches of many steps, augments them, and runs forward,
-    backward and update in a loop, its state donated and metrics kept on the device. It fires the
-    same Keras callbacks; those of batches once a call, as Keras does with `steps_per_execution`.
-    Only the loop is ours: a step is `keras.Model.train_step`.
-
-    Args:
-        model, batches: As for `FitEngine`.
+    backward and update in a loop, its state donated and metrics kept on the device. Callbacks of
+    batches are fired once a call, as Keras does with `steps_per_execution`. Only the loop is ours:
+    a step is `keras.Model.train_step`.
     """
 
     def __init__(self, model, batches):
-        self.model = model
-        self.batches = batches
+        super().__init__(model, batches)
         resident = batches.split.images.nbytes <= RESIDENT_BYTES
         self._resident = _on_device(batches.split) if resident else None
         self._run_steps = jax.jit(self._steps, donate_argnums=0, out_shardings=_state_sharding())
         self._steps_per_call = 1
 
-    def run(self, initial_epoch, epochs, callbacks):
-        """Train epochs `initial_epoch` to `epochs - 1`, counted from 0, firing `callbacks`."""
-        callbacks = keras.callbacks.CallbackList(
-            callbacks, model=self.model, epochs=epochs, steps=len(self.batches), verbose=0
-        )
-        self.model.stop_training = False
-        self._build_metrics()
-        callbacks.on_train_begin()
-        # As `fit` does: BackupAndRestore has set it if it found a run to go on with.
-        initial_epoch = self.model._initial_epoch or initial_epoch
-        for epoch in range(initial_epoch, epochs):
-            self.model.reset_metrics()
-            callbacks.on_epoch_begin(epoch)
-            self._run_epoch(epoch, callbacks)
-            callbacks.on_epoch_end(epoch, self.model.get_metrics_result())
-            if self.model.stop_training:
-                break
-        # An optimizer that averages the weights (use_ema) puts the averages into the model.
-        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
-        callbacks.on_train_end()
-
-    def _run_epoch(self, epoch, callbacks):
-        self.batches.start_epoch(epoch)
-        step = 0
-        for examples, rows, steps in self._loads():
+    def _run_epoch(self, initial_step, callbacks):
+        step = initial_step
+        for examples, rows, steps in self._loads(initial_step):
             first = 0
             while first < steps:
                 last = min(first + self._steps_per_call, steps)
@@ -77,9 +52,10 @@ class JaxEngine:
                 first = last
             step += steps
 
-    def _loads(self):
+    def _loads(self, initial_step):
         """Yield examples on the device, the batches as rows of them, and the number of batches."""
-        order, batch_size = self.batches.order, self.batches.batch_size
+        batch_size = self.batches.batch_size
+        order = self.batches.order[initial_step * batch_size :]
         full = len(order) // batch_size * batch_size
         for rows in (order[:full].reshape(-1, batch_size), order[full:].reshape(1, -1)):
             if not rows.size:
@@ -104,12 +80,7 @@ class JaxEngine:
         steps_per_call = max(1, round(SECONDS_PER_CALL / seconds_per_step))
         # Each host has its own clock, and all must make the same calls.
         self._steps_per_call = hosts.of_first(steps_per_call)
-        callbacks.on_train_batch_end(step + last - first - 1, self.model.get_metrics_result())
-
-    def _build_metrics(self):
-        """Make the metrics' variables, which Keras makes at the first batch it sees."""
-        targets = np.zeros((1, self.batches.num_classes), "float32")
-        self.model.compute_metrics(None, targets, targets)
+        callbacks.on_train_batch_end(step + last - first - 1)
 
     def _variables(self):
         """In the order of the state that `keras.Model.train_step` takes on JAX."""

@@ -4,7 +4,7 @@ config.json        the resolved ExperimentConfig
 environment.json   command, commit, versions, device, backend, data fingerprint
 classes.json       class names
 metrics.jsonl      one line an epoch; history.csv holds the same
-checkpoint.npz     the state after the last finished epoch, until the run has ended
+checkpoint.npz     the newest state of the training; once that has ended, kept where it may go on
 model.keras        the trained model
 result.json        the final numbers
 report.md          the run for a reader, with its pictures
@@ -91,6 +91,21 @@ class Result:
     """Of the config; given when the result becomes a row (`small_vit.rows`)."""
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far a run is.
+
+    Attributes:
+        history: The finished epochs, a list of dicts.
+        step: Steps of the next epoch that are done.
+        seconds: What these took.
+    """
+
+    history: list[dict] = field(default_factory=list)
+    step: int = 0
+    seconds: float = 0.0
+
+
 def passes_told(run):
     """Say how many passes an epoch is, where a run's, or a config's, are several."""
     return f" ({run.passes_per_epoch} passes each)" if run.passes_per_epoch > 1 else ""
@@ -158,12 +173,29 @@ class RunDirectory:
             ) from error
 
     def refuse_another(self, config, environment):
-        """Check that the run here is of this config, backend and data.
+        """Check that the run here is of this config, backend and data; it may become longer.
+
+        At a constant rate the first epochs of a longer run are those of a shorter one.
 
         Raises:
             InputError: if it is not, naming the fields that differ.
         """
-        changed = self.config().differences(config)
+        old = self.config()
+        longer = config.train.epochs > old.train.epochs
+        if longer and config.train.schedule != "constant":
+            raise InputError(
+                f"{self.path} cannot go on to {config.train.epochs} epochs: under schedule="
+                f"{config.train.schedule} the learning rate of every step depends on the number of "
+                f"epochs, which was {old.train.epochs}. Start a new run of that length."
+            )
+        if longer and self.result() is not None and not (self / "checkpoint.npz").exists():
+            raise InputError(
+                f"{self.path} cannot go on to {config.train.epochs} epochs: its checkpoint.npz is "
+                "gone. Start a new run of that length."
+            )
+        if longer:
+            old = old.replace(train={"epochs": config.train.epochs})
+        changed = old.differences(config)
         begun = read_json(self / "environment.json")
         changed += [
             f"{name}: {begun.get(name)} -> {environment[name]}"
@@ -176,13 +208,14 @@ class RunDirectory:
                 "Leave these as they were, or start a new run."
             )
 
-    def go_on(self, environment):
-        """Note in environment.json that the run goes on; return what it was begun with."""
+    def go_on(self, config, environment):
+        """Note that the run goes on, to the epochs of `config`; return what it was begun with."""
         begun = read_json(self / "environment.json")
         resumed = {name: environment[name] for name in ("command", "commit", "device", "versions")}
         begun["resumed"] = [*begun.get("resumed", []), resumed]
         if hosts.is_first():
             write_json(self / "environment.json", begun)
+            write_json(self / "config.json", config.to_dict())
         return begun
 
     def write_history(self, history):
@@ -198,8 +231,8 @@ class RunDirectory:
         lines = (self / "metrics.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
-    def save_checkpoint(self, model, history):
-        """Save all state of `model` and its optimizer after the last epoch of `history`.
+    def save_checkpoint(self, model, checkpoint):
+        """Save all state of `model`, its optimizer and its metrics, and how far the run is.
 
         Keras's own formats leave out the state of the random generators, without which a resumed
         run draws other dropout masks and augmentations than the uninterrupted one.
@@ -209,30 +242,35 @@ class RunDirectory:
             f"variable_{index}": keras.ops.convert_to_numpy(variable)
             for index, (_, variable) in enumerate(state)
         }
-        about = {"history": history, "paths": [path for path, _ in state]}
+        about = dataclasses.asdict(checkpoint) | {"paths": [path for path, _ in state]}
         with written_whole(self / "checkpoint.npz") as partial:
             np.savez(partial, about=json.dumps(about), **arrays)
 
     def restore_checkpoint(self, model):
-        """Set all state of `model` and its optimizer; return the history up to there.
+        """Set all state of `model`, its optimizer and its metrics to the last checkpoint's.
 
         Returns:
-            A list of dicts, empty when no epoch was finished.
+            The `Checkpoint`; an empty one where none was saved.
+
+        Raises:
+            InputError: if it is damaged or of another model.
         """
         path = self / "checkpoint.npz"
         if not path.exists():
-            return []
+            return Checkpoint()
         try:
             with np.load(path) as arrays:
                 values = [arrays[f"variable_{index}"] for index in range(len(arrays.files) - 1)]
                 about = json.loads(str(arrays["about"]))
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            paths = about.pop("paths")
+            checkpoint = Checkpoint(**about)
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is damaged: {error!r}. Delete it to train from the start, or start a new "
                 "run."
             ) from error
         state = _state(model)
-        saved = [(path, value.shape) for path, value in zip(about["paths"], values, strict=True)]
+        saved = [(path, value.shape) for path, value in zip(paths, values, strict=True)]
         if saved != [(path, tuple(variable.shape)) for path, variable in state]:
             raise InputError(
                 f"{path} holds other variables than the model has now: the code has changed since. "
@@ -240,11 +278,10 @@ class RunDirectory:
             )
         for (_, variable), value in zip(state, values, strict=True):
             variable.assign(value)
-        history = about["history"]
-        if hosts.is_first():
+        if checkpoint.history and hosts.is_first():
             # The run may have died between the checkpoint and these.
-            self.write_history(history)
-        return history
+            self.write_history(checkpoint.history)
+        return checkpoint
 
     def save_model(self, model):
         """Save `model` for use: without optimizer and loss."""
@@ -252,13 +289,18 @@ class RunDirectory:
             keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
 
     def finish(self, result):
-        """Write the result and drop the checkpoint, which nothing needs any more."""
+        """Write the result; that of fewer epochs stays beside it, if there is one."""
+        shorter = self._read_result()
+        if shorter is not None:
+            name = f"result-{shorter.epochs}-epochs.json"
+            write_json(self / name, dataclasses.asdict(shorter))
         write_json(self / "result.json", dataclasses.asdict(result))
-        self.drop_checkpoint()
+        self.drop_needless_checkpoint()
 
-    def drop_checkpoint(self):
-        """Delete the checkpoint, if it is there."""
-        (self / "checkpoint.npz").unlink(missing_ok=True)
+    def drop_needless_checkpoint(self):
+        """Delete the checkpoint of a run that has ended, unless it can go on to more epochs."""
+        if self.config().train.schedule != "constant":
+            (self / "checkpoint.npz").unlink(missing_ok=True)
 
     def result(self):
         """Read the result; None while the run has not ended.
@@ -266,6 +308,12 @@ class RunDirectory:
         Raises:
             InputError: if it is damaged, or of another version of this package.
         """
+        result = self._read_result()
+        if result is None or result.epochs != self.config().train.epochs:
+            return None
+        return result
+
+    def _read_result(self):
         path = self / "result.json"
         if not path.exists():
             return None
@@ -309,11 +357,13 @@ def peak_memory_mb():
 def _state(model):
     """All variables a resumed run needs, seeds of the random generators among them, by path.
 
-    Keras counts the generators and optimizers of a process; a path is told without the count.
+    Keras counts the generators and optimizers of a process; a path here is without the count.
     """
-    paths = [re.sub(r"seed_generator_\d+", "seed_generator", each.path) for each in model.variables]
-    paths += [f"optimizer/{each.path.split('/', 1)[1]}" for each in model.optimizer.variables]
-    return list(zip(paths, model.variables + model.optimizer.variables, strict=True))
+    of_model = [re.sub(r"seed_generator_\d+", "seed_generator", v.path) for v in model.variables]
+    of_optimizer = [f"optimizer/{v.path.partition('/')[2]}" for v in model.optimizer.variables]
+    of_metrics = [f"metrics/{v.path}" for v in model.metrics_variables]
+    variables = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    return list(zip([*of_model, *of_optimizer, *of_metrics], variables, strict=True))
 
 
 def _commit():

@@ -25,11 +25,22 @@ from small_vit.evaluation import full_metrics, predict_logits
 from small_vit.multiply_adds import count_multiply_adds
 from small_vit.recipes import changes_from_recipe
 from small_vit.report import write_report
-from small_vit.runs import Result, RunDirectory, describe_environment, new_path, peak_memory_mb
+from small_vit.runs import (
+    Checkpoint,
+    Result,
+    RunDirectory,
+    describe_environment,
+    new_path,
+    peak_memory_mb,
+)
 from small_vit.strategy import choose_strategy
 
+CHECKPOINT_MINUTES = 5.0
 
-def run_experiment(config, directory=None, resume=False, tensorboard=False):
+
+def run_experiment(
+    config, directory=None, resume=False, tensorboard=False, checkpoint_minutes=CHECKPOINT_MINUTES
+):
     """Train one model, evaluate it once on the test set and leave a run directory.
 
     Several hosts (`small_vit.hosts`) each call this and get the result; the first leaves the files.
@@ -38,9 +49,11 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
         config: `ExperimentConfig`.
         directory: Where the run's files go; made if absent. Default: a new one under runs/.
         resume: Whether to go on with the run begun there, which every host reads. It ends with the
-            weights and metrics of the uninterrupted run. A run that has ended is not trained again.
+            weights and metrics of the uninterrupted run. A run that has ended is not trained again,
+            but at a constant rate `config` may ask for more epochs.
         tensorboard: Whether to write TensorBoard's curves to `directory/tensorboard` (needs
             TensorFlow installed).
+        checkpoint_minutes: Within an epoch, save a checkpoint that often; after it, always.
 
     Returns:
         A `Result`.
@@ -61,10 +74,10 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
     if resume:
         directory.refuse_another(config, environment)
         ended = directory.result()
-        if ended is not None:
-            directory.drop_checkpoint()  # should the run have died before it did
+        if ended is not None and ended.epochs == config.train.epochs:
+            directory.drop_needless_checkpoint()  # should the run have died before it did
             return ended
-        environment = directory.go_on(environment)
+        environment = directory.go_on(config, environment)
     else:
         directory.create(config, environment, dataset.class_names)
 
@@ -82,35 +95,37 @@ def run_experiment(config, directory=None, resume=False, tensorboard=False):
             config.train.passes_per_epoch,
             config.train.drop_last,
         )
-        engine = make_engine(model, batches)
         compile_model(model, config.train, len(batches), dataset.num_classes)
-        history = directory.restore_checkpoint(model) if resume else []
+        engine = make_engine(model, batches)
+        checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
+        history, step = checkpoint.history, checkpoint.step
 
         # ----------------------------------------------------------- train
         started = time.perf_counter()
         title = f"{config.data.dataset} {config.model.arm} seed {config.train.seed}"
-        progress = ShowProgress(title, config.train.epochs, len(history), len(batches))
+        steps_before = len(history) * len(batches) + step
+        progress = ShowProgress(title, config.train.epochs, len(batches), steps_before)
         first_step = FirstStep()
         callbacks = [
             first_step,
             StopAtNonFiniteLoss(),
             Validation(validation, config.train.batch_size),
             Temperatures(classifier),
-            RunFiles(directory, history),
+            RunFiles(directory, checkpoint, 60 * checkpoint_minutes),
         ]
         if hosts.is_first():
             callbacks.append(progress)
         if tensorboard and hosts.is_first():
             callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
-        earlier = sum(row["seconds"] for row in history)
+        earlier = sum(row["seconds"] for row in history) + checkpoint.seconds
         try:
             with progress:
-                engine.run(len(history), config.train.epochs, callbacks)
+                engine.run(len(history), config.train.epochs, callbacks, step)
         except TrainingDiverged as error:
-            state = f"the state after epoch {len(history)}" if history else "no state yet"
             raise TrainingDiverged(
-                f"{error} {directory.path} keeps {state}. Start a new run with a lower learning "
-                "rate, or in bfloat16 or float32 if this was float16."
+                f"{error} {directory.path} keeps the last checkpoint before that, if there was "
+                "one. Start a new run with a lower learning rate, or in bfloat16 or float32 if "
+                "this was float16."
             ) from error
 
         trained = time.perf_counter()

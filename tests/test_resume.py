@@ -16,6 +16,7 @@ from small_vit import datasets, training
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.recipes import digits
+from small_vit.runs import RunDirectory
 from small_vit.training import run_experiment, split_training_images
 
 ROOT = Path(__file__).parent.parent
@@ -97,6 +98,31 @@ def test_a_killed_run_resumes_bitwise(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (killed / "result.json").exists()
+
+    assert run_as_a_user(tmp_path, "--resume", killed).wait(timeout=180) == 0
+    assert_same_run(killed, whole)
+
+
+def test_a_run_killed_within_an_epoch_resumes_bitwise(tmp_path):
+    """Checkpoints after every call of the engine; killed between the first and the epoch's end."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    flags = (
+        "--recipe digits --num-layers 1 --projection-dim 16 --num-heads 2 --key-dim 8 "
+        "--patch-size 4 --dropout 0.1 --attention-dropout 0.1 --mix 0.5 --batch-size 2 --epochs 1"
+    ).split()
+    assert run_as_a_user(tmp_path, *flags, "--out", whole).wait(timeout=180) == 0
+
+    process = run_as_a_user(tmp_path, *flags, "--checkpoint-minutes", "0", "--out", killed)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoint.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with np.load(killed / "checkpoint.npz") as checkpoint:
+        about = json.loads(str(checkpoint["about"]))
+    assert about["step"] > 0
+    assert about["seconds"] > 0
+    assert about["history"] == []
 
     assert run_as_a_user(tmp_path, "--resume", killed).wait(timeout=180) == 0
     assert_same_run(killed, whole)
@@ -197,6 +223,33 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
             run_experiment(short, run, resume=True)
     with pytest.raises(InputError, match="already holds a run"):
         run_experiment(short, run)
+
+
+def test_a_run_at_a_constant_rate_goes_on_to_more_epochs(config, tmp_path):
+    constant = config.replace(train={"schedule": "constant", "epochs": 1})
+    longer = constant.replace(train={"epochs": 2})
+    run_experiment(longer, tmp_path / "whole")
+    first = run_experiment(constant, tmp_path / "run")
+
+    second = run_experiment(longer, tmp_path / "run", resume=True)
+
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert (first.epochs, second.epochs) == (1, 2)
+    run = RunDirectory(tmp_path / "run")
+    assert run.config() == longer
+    assert run.result() == second
+    assert json.loads((run / "result-1-epochs.json").read_text())["test_loss"] == first.test_loss
+    with pytest.raises(InputError, match=r"train\.epochs: 2 -> 1"):
+        run_experiment(constant, tmp_path / "run", resume=True)
+    (run / "checkpoint.npz").unlink()
+    with pytest.raises(InputError, match=r"cannot go on to 3 epochs: its checkpoint.npz is gone"):
+        run_experiment(longer.replace(train={"epochs": 3}), tmp_path / "run", resume=True)
+
+
+def test_a_run_under_a_cosine_cannot_become_longer(finished):
+    short, run, _ = finished
+    with pytest.raises(InputError, match=r"schedule=warmup_cosine the learning rate .* was 2"):
+        run_experiment(short.replace(train={"epochs": 3}), run, resume=True)
 
 
 def test_the_run_directory_describes_itself(finished):

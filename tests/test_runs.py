@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import training
+from small_vit import callbacks, training
 from small_vit.assembly import channel_statistics
 from small_vit.callbacks import TrainingDiverged
 from small_vit.errors import InputError
@@ -16,7 +16,7 @@ from small_vit.files import write_text, written_whole
 from small_vit.plots.attention import temperatures
 from small_vit.predict import load_model
 from small_vit.recipes import digits
-from small_vit.runs import RunDirectory
+from small_vit.runs import Checkpoint, RunDirectory
 
 
 @pytest.fixture
@@ -79,20 +79,38 @@ def test_a_run_is_not_put_where_a_comparison_is(config, tmp_path):
 
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
     def model(units):
-        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units, name="d")], name="m")
         model.compile("sgd", "mse")
         model.optimizer.build(model.trainable_variables)
         return model
 
-    directory = RunDirectory(tmp_path)
-    directory.save_checkpoint(model(3), [{"epoch": 1}])
-    assert directory.restore_checkpoint(model(3)) == [{"epoch": 1}]
+    directory, saved = RunDirectory(tmp_path), Checkpoint([{"epoch": 1}], step=3, seconds=1.5)
+    assert directory.restore_checkpoint(model(3)) == Checkpoint()
+    directory.save_checkpoint(model(3), saved)
+    assert directory.restore_checkpoint(model(3)) == saved
     with pytest.raises(InputError, match=r"checkpoint\.npz holds other variables"):
         directory.restore_checkpoint(model(4))
     path = tmp_path / "checkpoint.npz"
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match=r"checkpoint\.npz is damaged"):
         directory.restore_checkpoint(model(3))
+
+
+def test_a_checkpoint_whose_variables_are_in_another_order_is_refused(tmp_path):
+    """Two of one shape, exchanged, would load without a word."""
+
+    def model(*names):
+        layers = [keras.layers.Dense(2, name=name) for name in names]
+        model = keras.Sequential([keras.Input((2,)), *layers], name="m")
+        model.compile("sgd", "mse")
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    directory = RunDirectory(tmp_path)
+    directory.save_checkpoint(model("first", "second"), Checkpoint())
+    assert directory.restore_checkpoint(model("first", "second")) == Checkpoint()
+    with pytest.raises(InputError, match=r"checkpoint\.npz holds other variables"):
+        directory.restore_checkpoint(model("second", "first"))
 
 
 def test_a_result_of_another_version_is_refused(tmp_path):
@@ -124,7 +142,17 @@ def test_the_history_tells_each_blocks_temperature(config, tmp_path):
     assert (tmp_path / "run" / "temperature_history.png").exists()
 
 
-def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("looks", "minutes", "message"),
+    [
+        (0, 5, "loss became nan by step"),
+        (99, 5, "loss became nan in epoch 2"),
+        (99, 0, "Weights are no longer finite numbers by step"),
+    ],
+)
+def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
+    looks, minutes, message, config, tmp_path, monkeypatch
+):
     class PoisonedInEpoch2(training.StopAtNonFiniteLoss):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
@@ -133,11 +161,13 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(config, tmp_p
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "StopAtNonFiniteLoss", PoisonedInEpoch2)
-        with pytest.raises(TrainingDiverged, match="loss became nan by step"):
-            training.run_experiment(config, tmp_path / "run")
+        patch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", looks)
+        with pytest.raises(TrainingDiverged, match=message):
+            training.run_experiment(config, tmp_path / "run", checkpoint_minutes=minutes)
     with np.load(tmp_path / "run" / "checkpoint.npz") as checkpoint:
-        assert len(json.loads(str(checkpoint["history"]))) == 1
-        arrays = [checkpoint[name] for name in checkpoint.files if name != "history"]
+        about = json.loads(str(checkpoint["about"]))
+        assert (len(about["history"]), about["step"]) == (1, 0)
+        arrays = [checkpoint[name] for name in checkpoint.files if name != "about"]
     assert all(np.isfinite(array).all() for array in arrays)
     assert training.run_experiment(config, tmp_path / "run", resume=True).epochs == 2
 

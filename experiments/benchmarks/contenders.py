@@ -14,8 +14,6 @@ Name = Literal[
     "ours-keras-augmentation",
     "ours-keras-dropout",
     "ours-without-xla",
-    "ours-steps-per-execution",
-    "ours-resident",
     "ours-device-per-core",
     "keras-example",
     "keras-example-system-malloc",
@@ -30,12 +28,9 @@ Name = Literal[
 # What each library has of the two arms: vit-pytorch's model for small datasets is SPT+LSA only.
 _ARMS = {"vit-pytorch": ("spt+lsa",), "transformers": ("vanilla",), "timm": ("vanilla",)}
 
-# Ways to run ours that only one backend has: those other than XLA, one call a step and batches from
-# the host; several devices on one CPU.
+# Ways to run ours that only one backend has.
 _ONLY_ON = {
     "ours-without-xla": "tensorflow",
-    "ours-steps-per-execution": "tensorflow",
-    "ours-resident": "tensorflow",
     "ours-device-per-core": "jax",
 }
 
@@ -49,8 +44,8 @@ class Contender:
       the arithmetic of the libraries' models.
     - `ours-keras-augmentation`, `ours-keras-dropout`: the same with Keras's own layers of the
       example's augmentation, or with dropout on its own generator.
-    - `ours-without-xla`, `ours-steps-per-execution`, `ours-resident` on TensorFlow,
-      `ours-device-per-core` on JAX: other ways to run it; see `VARIANTS`.
+    - `ours-without-xla` on TensorFlow, `ours-device-per-core` on JAX: other ways to run it; see
+      `VARIANTS`.
     - `keras-example`: the Keras example's own formulation in plain Keras layers.
     - `…-system-malloc`: the same without what `run_cifar100.py` sets of malloc, which all others
       have too.

@@ -38,8 +38,8 @@ def prepare(workload, change):
         batches = ShuffledBatches(
             split, NUM_CLASSES, train.batch_size, train.seed, strategy.devices
         )
-        engine = make_engine(model, batches)
         compile_model(model, train, len(batches), NUM_CLASSES)
+        engine = make_engine(model, batches)
         change.after_compile(engine)
     epoch = 0
 

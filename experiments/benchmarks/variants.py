@@ -3,11 +3,9 @@
 import sys
 
 import keras
-import numpy as np
 
-from small_vit import assembly, engine
-from small_vit.layers import HashedDropout, MultiHeadAttentionLSA
-from small_vit.tf_data import without_autotuning
+from small_vit import assembly
+from small_vit.layers import HashedDropout
 
 from .changes import Change, replace
 from .keras_example import random_layers
@@ -25,41 +23,11 @@ def _keras_dropout():
     def drop(inputs, rate, seed_generator, noise_shape=None):
         return keras.random.dropout(inputs, rate, noise_shape, seed=seed_generator)
 
-    for layer in (HashedDropout, MultiHeadAttentionLSA):
-        replace(sys.modules[layer.__module__], "hashed_dropout", drop)
+    replace(sys.modules[HashedDropout.__module__], "hashed_dropout", drop)
 
 
 def _without_xla(trained):
     trained.model.jit_compile = False
-
-
-def _all_steps_in_one_call(trained):
-    trained.model.steps_per_execution = len(trained.batches)
-
-
-def _examples_on_the_device(trained):
-    """Feed the rows of a batch, and gather its images and labels inside the compiled step."""
-    import tensorflow as tf
-
-    train_step = trained.model.train_step
-    split, num_classes = trained.batches.split, trained.batches.num_classes
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
-
-    def gather_and_train(rows):
-        targets = tf.one_hot(tf.gather(labels, rows), num_classes)
-        return train_step((tf.gather(images, rows), targets))
-
-    def dataset_of_rows(batches):
-        size = batches.batch_size
-        dataset = tf.data.Dataset.from_generator(
-            lambda: np.split(batches.order, range(size, len(batches.order), size)),
-            output_signature=tf.TensorSpec((None,), "int64"),
-        )
-        counted = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
-        return without_autotuning(counted)
-
-    replace(trained.model, "train_step", gather_and_train)
-    replace(engine, "_tensorflow_dataset", dataset_of_rows)
 
 
 VARIANTS = {
@@ -76,12 +44,6 @@ VARIANTS = {
     ),
     "ours-keras-dropout": Change("dropout on Keras's own generator", before_build=_keras_dropout),
     "ours-without-xla": Change("TensorFlow's graph, not compiled", after_compile=_without_xla),
-    "ours-steps-per-execution": Change(
-        "all steps of a measurement in one call", after_compile=_all_steps_in_one_call
-    ),
-    "ours-resident": Change(
-        "images on the device, gathered in the step", after_compile=_examples_on_the_device
-    ),
     "ours-device-per-core": Change(
         "each core of the CPU a device, which takes its share of a batch"
     ),

@@ -12,6 +12,7 @@ from small_vit.config import (
     TrainConfig,
 )
 from small_vit.layers import (
+    ClassTokenPooling,
     HashedDropout,
     MultiHeadAttentionLSA,
     PatchEncoder,
@@ -29,6 +30,7 @@ __all__ = [
     "AdamW",
     "AugmentConfig",
     "AutoAugment",
+    "ClassTokenPooling",
     "DataConfig",
     "ExperimentConfig",
     "HashedDropout",

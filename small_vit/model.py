@@ -6,6 +6,7 @@ import numpy as np
 from small_vit.config import ModelConfig, as_pair
 from small_vit.errors import InputError
 from small_vit.layers import (
+    ClassTokenPooling,
     HashedDropout,
     PatchEncoder,
     ShiftedPatchTokenization,
@@ -141,7 +142,7 @@ def _head(tokens, config, num_classes):
     elif config.pooling == "mean":
         x = keras.layers.GlobalAveragePooling1D(data_format="channels_last", name="pooling")(x)
     else:
-        x = x[:, 0]
+        x = ClassTokenPooling(name="pooling")(x)
     x = HashedDropout(config.head_dropout, name="head_dropout")(x)
     for index, units in enumerate(config.head_units):
         x = keras.layers.Dense(

@@ -479,15 +479,64 @@ def test_input_shape_is_height_width_channels(input_shape):
         create_vit_classifier(input_shape=input_shape)
 
 
-@pytest.mark.parametrize("vanilla", ARMS)
-def test_saved_model_gives_the_same(vanilla, tmp_path):
-    model = tiny(vanilla=vanilla, pooling="class_token", augmentation=RandomAffine(seed=0))
-    model.get_layer("normalization").adapt(images_of((16, 8, 8, 3)))
+CONFIGURATIONS = {
+    "example": {},
+    "vanilla": {"vanilla": True},
+    "paper": {
+        "pooling": "class_token",
+        "temperature": "head",
+        "temperature_form": "multiplier",
+        "qkv_bias": False,
+        "mlp_output_activation": False,
+        "head_units": (),
+        "embedding_initializer": "standard_normal",
+        "kernel_initializer": "xavier_normal",
+        "attention_fans": "joint_qkv",
+        "stochastic_depth": 0.1,
+    },
+    "resized": {"input_shape": (12, 16, 3), "pooling": "mean", "shifts": "all", "stride": 2},
+    "augmented": {"augmentation": RandomAffine(seed=0), "position_embedding": "sincos2d"},
+}
 
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
 
-    close(logits_of(loaded, images_of()), logits_of(model, images_of()), 1e-6)
+def json_twin(model, folder):
+    twin = keras.models.model_from_json(model.to_json())
+    twin.set_weights(model.get_weights())
+    twin.get_layer("normalization").finalize_state()  # Keras does so when it loads a file.
+    return twin
+
+
+def clone_with_saved_weights(model, folder):
+    model.save_weights(folder / "model.weights.h5")
+    clone = keras.models.clone_model(model)
+    clone.load_weights(folder / "model.weights.h5")
+    return clone
+
+
+def reload(name):
+    def save_and_load(model, folder):
+        model.save(folder / name)
+        return keras.saving.load_model(folder / name)
+
+    return save_and_load
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize(
+    "copy",
+    [reload("model.keras"), reload("model.h5"), clone_with_saved_weights, json_twin],
+    ids=["keras", "h5", "clone", "json"],
+)
+@pytest.mark.parametrize("kwargs", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_every_configuration_survives_every_format(kwargs, copy, tmp_path):
+    model = tiny(**kwargs)
+    shape = (3, *model.input_shape[1:])
+    model.get_layer("normalization").adapt(images_of((16, *shape[1:])))
+
+    twin = copy(model, tmp_path)
+
+    close(logits_of(twin, images_of(shape)), logits_of(model, images_of(shape)), 1e-6)
+    assert [each.path for each in twin.weights] == [each.path for each in model.weights]
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -308,6 +308,54 @@ def test_diagonal_mask_needs_self_attention():
         MultiHeadAttentionLSA(HEADS, KEY_DIM).build((None, 5, DIM), (None, 4, DIM))
 
 
+@pytest.mark.parametrize("queries", [1, 3])
+def test_a_built_layer_checks_every_call(queries):
+    layer, x = make(), normal((2, TOKENS, DIM))
+    with pytest.raises(ValueError, match="the same number of tokens"):
+        layer(x[:, :queries], x)
+
+
+def test_numbers_of_tokens_that_are_known_late_are_checked_late():
+    query, value = keras.Input((None, DIM)), keras.Input((None, DIM))
+    model = keras.Model([query, value], MultiHeadAttentionLSA(HEADS, KEY_DIM)(query, value))
+    x = normal((2, TOKENS, DIM))
+
+    assert model.predict([x, x], verbose=0).shape == x.shape
+    with pytest.raises(ValueError, match="the same number of tokens"):
+        model.predict([x[:, :1], x], verbose=0)
+
+
+def test_one_query_of_an_open_number_of_tokens_is_refused():
+    tokens = keras.Input((None, DIM))
+    with pytest.raises(ValueError, match="the same number of tokens"):
+        attended = MultiHeadAttentionLSA(HEADS, KEY_DIM)(tokens[:, :1], tokens)
+        keras.Model(tokens, attended).predict(normal((2, TOKENS, DIM)), verbose=0)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere shapes are known")
+def test_a_graph_of_open_shapes_fails_where_numbers_of_tokens_differ():
+    import tensorflow as tf
+
+    layer = make()
+    run = tf.function(layer, input_signature=[tf.TensorSpec((None, None, DIM))] * 2)
+    x = normal((2, TOKENS, DIM))
+
+    close(run(x, x), layer(x, x))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        run(x[:, :1], x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_a_small_move_of_the_temperature_moves_the_scores(dtype):
+    """Nothing lies between 1 and 1.0078 in bfloat16: the temperature must not be rounded to it."""
+    layer, x = make(dtype=dtype), normal((8, TOKENS, DIM))
+    scores = []
+    for tau in (1.0, 1.003):
+        layer.tau.assign(tau)
+        scores.append(to_numpy(layer(x, x, return_attention_scores=True)[1]))
+    assert (scores[0] != scores[1]).mean() > 0.1
+
+
 def test_tokens_have_one_axis():
     with pytest.raises(ValueError, match=r"are \(batch, tokens, dim\)"):
         MultiHeadAttentionLSA(HEADS, KEY_DIM, diagonal_mask=False).build(

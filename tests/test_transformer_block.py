@@ -6,7 +6,7 @@ import pytest
 from scipy.special import erf
 
 from layer_harness import close, normal, randomize, to_numpy, weights_of
-from small_vit import StochasticDepth, TransformerBlock
+from small_vit import PatchEncoder, StochasticDepth, TransformerBlock
 
 
 def make(**kwargs):
@@ -55,6 +55,55 @@ def test_attention_scores_are_those_of_the_forward_pass():
     normed = layer_norm(x, weights_of(block), "attention_norm", 1e-6)
     close(scores, block.attention(normed, normed, return_attention_scores=True)[1])
     assert scores.shape == (2, 2, 5, 5)
+
+
+def padded_model(length, **kwargs):
+    """Two blocks on tokens of which zeros are padding, with a class token in front."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((length, 8))
+    x = keras.layers.Masking()(tokens)
+    x = PatchEncoder(length, 8, position_embedding="none", class_token=True)(x)
+    for _ in range(2):
+        x = TransformerBlock(num_heads=2, key_dim=4, mlp_units=12, **kwargs)(x)
+    return keras.Model(tokens, x)
+
+
+@pytest.mark.parametrize("diagonal_mask", [True, False])
+def test_padding_changes_no_token_however_many_blocks(diagonal_mask):
+    tokens = normal((2, 3, 8))
+    padded = np.concatenate([tokens, np.zeros((2, 4, 8), "float32")], axis=1)
+    short, long = (padded_model(length, diagonal_mask=diagonal_mask) for length in (3, 7))
+    long.set_weights(randomize(short).get_weights())
+
+    close(long(padded)[:, :4], short(tokens))
+
+
+def test_the_mask_goes_on_behind_the_class_token():
+    tokens = keras.layers.Masking()(np.array([[[1.0] * 8, [0.0] * 8]], "float32"))
+    encoded = PatchEncoder(2, 8, class_token=True)(tokens)
+    out = make()(encoded)
+    for each in (encoded, out):
+        assert to_numpy(each._keras_mask).tolist() == [[1, 1, 0]]
+
+
+def test_a_mask_may_be_given():
+    block, x = make(), normal((2, 5, 8))
+    mask = np.array([[1, 1, 1, 0, 0]] * 2, bool)
+
+    close(block(x, mask=mask)[:, :3], block(x[:, :3]))
+
+
+def test_an_attention_mask_reaches_the_attention():
+    block, x = make(), normal((2, 5, 8))
+    allowed = np.tril(np.ones((1, 5, 5), bool), -1) | (np.arange(5)[:, None] == 0)
+
+    scores = block.attention_scores(x, attention_mask=allowed)
+    assert (to_numpy(scores)[:, :, ~allowed[0]] == 0).all()
+    changed = x.copy()
+    changed[:, 4, 0] += 1
+    before, after = (block(each, attention_mask=allowed) for each in (x, changed))
+    close(before[:, 1:4], after[:, 1:4])
+    assert np.abs(to_numpy(before[:, 0]) - to_numpy(after[:, 0])).max() > 1e-3
 
 
 def test_passes_its_attention_switches_on():

@@ -1,5 +1,6 @@
 """The layers: each is a plain Keras layer to use in any model, on any backend."""
 
+from small_vit.layers.class_token_pooling import ClassTokenPooling
 from small_vit.layers.hashed_dropout import HashedDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.patch_encoder import PatchEncoder
@@ -8,6 +9,7 @@ from small_vit.layers.stochastic_depth import StochasticDepth
 from small_vit.layers.transformer_block import TransformerBlock
 
 __all__ = [
+    "ClassTokenPooling",
     "HashedDropout",
     "MultiHeadAttentionLSA",
     "PatchEncoder",

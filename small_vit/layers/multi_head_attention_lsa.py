@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from small_vit.layers.hashed_dropout import HashedDropout
+from small_vit.layers.quantization import quantization_of, quantized_arguments
 
 TEMPERATURES = ("none", "layer", "head")
 TEMPERATURE_FORMS = ("divisor", "multiplier")
@@ -48,6 +49,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             and value kernels start several times smaller (the Keras example). `"joint_qkv"`: query,
             key and value as one kernel (the paper's code). `"keras2_query_key"`, `"keras2_value"`
             and `"keras2_output"`: as Keras 2 for these kernels alone.
+        quantization: What `model.quantize` has made of the projections, as `get_config` tells it.
         **kwargs: As for `keras.layers.MultiHeadAttention`: `value_dim`, `dropout`, `use_bias`,
             `kernel_initializer`, …
 
@@ -76,6 +78,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         diagonal_mask=True,
         output_bias=None,
         attention_fans="axes",
+        quantization=None,
         **kwargs,
     ):
         super().__init__(num_heads=num_heads, key_dim=key_dim, **kwargs)
@@ -112,6 +115,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         self.diagonal_mask = diagonal_mask
         self.output_bias = self._use_bias if output_bias is None else output_bias
         self.attention_fans = attention_fans
+        self.quantization = quantization or {}
         self.tau = None
 
     def build(self, query_shape, value_shape, key_shape=None):
@@ -150,6 +154,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 # One a head: (num_heads, 1), to broadcast over queries (batch, tokens, heads, dim).
                 shape=() if self.temperature == "layer" else (self.num_heads, 1),
                 initializer=keras.initializers.Constant(self.key_dim**exponent),
+                # bfloat16 would round a temperature by up to 0.4 %.
+                autocast=False,
                 name="temperature",
             )
 
@@ -201,6 +207,10 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 
     def get_config(self):
         """Return the constructor's arguments."""
+        quantization = self.quantization
+        if self.built:
+            projections = (self.query_dense, self.key_dense, self.value_dense, self.output_dense)
+            quantization = quantization_of({each.name: each for each in projections})
         return {
             **super().get_config(),
             "temperature": self.temperature,
@@ -208,6 +218,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             "diagonal_mask": self.diagonal_mask,
             "output_bias": self.output_bias,
             "attention_fans": self.attention_fans,
+            "quantization": quantization,
         }
 
     def _check_tokens(self, query_shape, value_shape):
@@ -223,6 +234,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
     def _projection(self, name, input_shape, outputs, fans, equation, bias_axes):
         """Return a built `EinsumDense`, the class that Keras quantizes and adds LoRA to."""
         options = self._get_common_kwargs_for_sublayer()
+        options |= quantized_arguments(self.quantization, name)
         kernel_shape = (*input_shape[2:], *outputs)
         if fans != "axes":
             inputs = len(input_shape) - 2
@@ -263,9 +275,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
     def _scale(self, query):
         if self.tau is None:
             return query * (1.0 / math.sqrt(self.key_dim))
-        # In float32: a temperature rounded to bfloat16 moves in steps of 0.4 to 0.8 %.
-        query, tau = ops.cast(query, "float32"), ops.cast(self.tau, "float32")
-        scaled = query / tau if self.temperature_form == "divisor" else query * tau
+        query = ops.cast(query, self.tau.dtype)
+        scaled = query / self.tau if self.temperature_form == "divisor" else query * self.tau
         return ops.cast(scaled, self.compute_dtype)
 
 

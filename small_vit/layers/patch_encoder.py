@@ -24,7 +24,8 @@ class PatchEncoder(keras.layers.Layer):
             example draws U(-0.05, 0.05), the paper's code N(0, 1).
 
     Call arguments:
-        tokens: `(batch, num_patches, projection_dim)`.
+        tokens: `(batch, num_patches, projection_dim)`; a Keras mask goes on to the output, the
+            class token counted as no padding.
 
     Returns:
         `(batch, num_patches + class_token, projection_dim)`.
@@ -44,6 +45,7 @@ class PatchEncoder(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         if position_embedding not in POSITION_EMBEDDINGS:
             raise ValueError(
                 f"`position_embedding` is one of {POSITION_EMBEDDINGS}. "
@@ -96,6 +98,12 @@ class PatchEncoder(keras.layers.Layer):
         if self._positions is not None:
             tokens = tokens + ops.cast(self._positions, tokens.dtype)
         return tokens
+
+    def compute_mask(self, inputs, previous_mask):
+        """Return the mask of the tokens that come out; None without one of those that come in."""
+        if previous_mask is None or not self.class_token:
+            return previous_mask
+        return ops.pad(previous_mask, ((0, 0), (1, 0)), constant_values=True)
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the tokens that come out."""

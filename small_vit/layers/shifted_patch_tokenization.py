@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from small_vit.config import as_pair, whole_shift
+from small_vit.layers.quantization import quantization_of, quantized_arguments
 
 _DIAGONAL = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _CARDINAL = ((1, 0), (-1, 0), (0, 1), (0, -1))
@@ -44,6 +45,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         stride: Step from one patch to the next in pixels, or (down, right). Default: `patch_size`.
         norm_epsilon: Epsilon of that normalisation.
         kernel_initializer: Start of the projection's kernel.
+        quantization: What `model.quantize` has made of the projection, as `get_config` tells it.
 
     Call arguments:
         images: `(batch, height, width, channels)`, of any type.
@@ -71,6 +73,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         stride=None,
         norm_epsilon=1e-6,
         kernel_initializer="glorot_uniform",
+        quantization=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -96,11 +99,13 @@ class ShiftedPatchTokenization(keras.layers.Layer):
                 "`shift_ratio` must be 0 or a pixel of the patch at least. Received: "
                 f"{shift_ratio} of patch_size={patch_size}"
             )
+        options = {"dtype": self.dtype_policy}
+        options |= quantized_arguments(quantization or {}, "projection")
         self.projection = keras.layers.Dense(
             projection_dim,
             kernel_initializer=self.kernel_initializer,
-            dtype=self.dtype_policy,
             name="projection",
+            **options,
         )
         self.layer_norm = None
         if self.patch_norm:
@@ -155,6 +160,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
             "stride": self.stride,
             "norm_epsilon": self.norm_epsilon,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "quantization": quantization_of({"projection": self.projection}),
         }
 
     @property

@@ -4,6 +4,7 @@ import keras
 
 from small_vit.layers.hashed_dropout import HashedDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
+from small_vit.layers.quantization import quantization_of, quantized_arguments
 from small_vit.layers.stochastic_depth import StochasticDepth
 
 
@@ -27,9 +28,14 @@ class TransformerBlock(keras.layers.Layer):
         stochastic_depth: Probability to skip a branch for an example.
         norm_epsilon: Epsilon of the LayerNorms.
         kernel_initializer: Start of all kernels.
+        quantization: What `model.quantize` has made of its parts, as `get_config` tells it.
 
     Call arguments:
         tokens: `(batch, tokens, dim)`.
+        attention_mask: Boolean, `(batch, tokens, tokens)` or broadcastable; false is not attended
+            to.
+        mask: Boolean, `(batch, tokens)`; false is padding, which no token attends to. Default: the
+            mask that Keras keeps with `tokens`. It goes on to the output.
 
     Returns:
         `(batch, tokens, dim)`.
@@ -51,9 +57,11 @@ class TransformerBlock(keras.layers.Layer):
         norm_epsilon=1e-6,
         kernel_initializer="glorot_uniform",
         attention_fans="axes",
+        quantization=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.num_heads = num_heads
         self.key_dim = key_dim
         self.mlp_units = mlp_units
@@ -68,6 +76,7 @@ class TransformerBlock(keras.layers.Layer):
         self.norm_epsilon = norm_epsilon
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.attention_fans = attention_fans
+        self.quantization = quantization or {}
 
     def build(self, input_shape):
         """Create the sublayers, the MLP's output as wide as the tokens, and their weights."""
@@ -75,9 +84,10 @@ class TransformerBlock(keras.layers.Layer):
         norm = {"epsilon": self.norm_epsilon, "dtype": policy}
         dim = input_shape[-1]
 
-        def dense():
+        def dense(name):
             # A second draw from one initializer instance would repeat the first.
-            return {"kernel_initializer": self.kernel_initializer.clone(), "dtype": policy}
+            options = {"kernel_initializer": self.kernel_initializer.clone(), "dtype": policy}
+            return options | quantized_arguments(self.quantization, name) | {"name": name}
 
         self.attention_norm = keras.layers.LayerNormalization(**norm, name="attention_norm")
         self.attention = MultiHeadAttentionLSA(
@@ -90,18 +100,19 @@ class TransformerBlock(keras.layers.Layer):
             output_bias=True,
             dropout=self.attention_dropout,
             attention_fans=self.attention_fans,
+            kernel_initializer=self.kernel_initializer.clone(),
+            quantization=self.quantization.get("attention"),
+            dtype=policy,
             name="attention",
-            **dense(),
         )
         self.mlp_norm = keras.layers.LayerNormalization(**norm, name="mlp_norm")
         self.mlp_hidden = keras.layers.Dense(
-            self.mlp_units, activation="gelu", name="mlp_hidden", **dense()
+            self.mlp_units, activation="gelu", **dense("mlp_hidden")
         )
         self.mlp_output = keras.layers.Dense(
             dim,
             activation="gelu" if self.mlp_output_activation else None,
-            name="mlp_output",
-            **dense(),
+            **dense("mlp_output"),
         )
         self.mlp_hidden_dropout = HashedDropout(self.dropout, dtype=policy)
         self.mlp_output_dropout = HashedDropout(self.dropout, dtype=policy)
@@ -116,20 +127,29 @@ class TransformerBlock(keras.layers.Layer):
         self.skip_attention.build(input_shape)
         self.skip_mlp.build(input_shape)
 
-    def call(self, tokens, training=None):
+    def call(self, tokens, attention_mask=None, mask=None, training=None):
         """Return the block's output."""
         normed = self.attention_norm(tokens)
-        attended = self.attention(normed, normed, training=training)
+        attended = self.attention(
+            normed,
+            normed,
+            query_mask=mask,
+            value_mask=mask,
+            attention_mask=attention_mask,
+            training=training,
+        )
         tokens = tokens + self.skip_attention(attended, training=training)
         hidden = self.mlp_hidden(self.mlp_norm(tokens))
         hidden = self.mlp_hidden_dropout(hidden, training=training)
         output = self.mlp_output_dropout(self.mlp_output(hidden), training=training)
         return tokens + self.skip_mlp(output, training=training)
 
-    def attention_scores(self, tokens):
+    def attention_scores(self, tokens, attention_mask=None):
         """Return the attention probabilities for `tokens`, `(batch, num_heads, tokens, tokens)`."""
         normed = self.attention_norm(tokens)
-        return self.attention(normed, normed, return_attention_scores=True)[1]
+        return self.attention(
+            normed, normed, attention_mask=attention_mask, return_attention_scores=True
+        )[1]
 
     def compute_output_shape(self, input_shape):
         """Return the shape of the tokens."""
@@ -137,6 +157,12 @@ class TransformerBlock(keras.layers.Layer):
 
     def get_config(self):
         """Return the constructor's arguments."""
+        quantization = self.quantization
+        if self.built:
+            dense = {"mlp_hidden": self.mlp_hidden, "mlp_output": self.mlp_output}
+            quantization = quantization_of(dense)
+            of_attention = self.attention.get_config()["quantization"]
+            quantization |= {"attention": of_attention} if of_attention else {}
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
@@ -153,4 +179,5 @@ class TransformerBlock(keras.layers.Layer):
             "norm_epsilon": self.norm_epsilon,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "attention_fans": self.attention_fans,
+            "quantization": quantization,
         }

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from small_vit.comparison import Estimate, by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import write_text
 from small_vit.recipes import FAST, PUBLISHED, RECIPES
-from small_vit.rows import read_rows
+from small_vit.rows import read_rows, rows_by_backend
 from small_vit.sweeps import SWEEPS
 from small_vit.sweeps.summary import summarise, sweep_table
 
@@ -92,16 +93,20 @@ def _table(name):
         return _fast_table()
     if name == "bfloat16":
         return _bfloat16_table()
-    rows = read_rows(RESULTS / f"{name}.jsonl")
+    groups = rows_by_backend(read_rows(RESULTS / f"{name}.jsonl")).values()
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:
-        if not rows:
+        if not groups:
             return not_yet_run(sweep_command(sweep, recipe))
-        summaries = summarise(SWEEPS[sweep].arms(RECIPES[recipe]()), rows)
-        return "\n\n".join([sweep_table(summaries), *rest_to_run(summaries, sweep, recipe)])
-    if not rows:
+        return "\n\n".join(_sweep_part(sweep, recipe, rows) for rows in groups)
+    if not groups:
         raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
-    return comparison_table(rows)
+    return "\n\n".join(map(comparison_table, groups))
+
+
+def _sweep_part(sweep, recipe, rows):
+    summaries = summarise(SWEEPS[sweep].arms(RECIPES[recipe]()), rows)
+    return "\n\n".join([sweep_table(summaries), *rest_to_run(summaries, sweep, recipe)])
 
 
 def _published_table():
@@ -112,9 +117,9 @@ def _published_table():
         "|---|---|---:|---|---|---:|",
     ]
     for recipe, dataset in recipes:
-        arms = by_arm(read_rows(RESULTS / f"{recipe}.jsonl"))
-        for arm in ("vanilla", "spt+lsa"):
-            runs = arms.get(arm, [])
+        groups = rows_by_backend(read_rows(RESULTS / f"{recipe}.jsonl")).values()
+        for arm, group in product(("vanilla", "spt+lsa"), groups or [[]]):
+            runs = by_arm(group).get(arm, [])
             ours, best = not_yet_run(comparison_command(recipe)), ""
             if runs:
                 ours = _top1_and_top5(runs, "test")

@@ -227,9 +227,13 @@ def where_run(results):
 
 
 def pair_by_seed(baseline, results):
-    """Return the pairs `(of baseline, of results)` of two lists of `Result` with equal seeds."""
-    by_seed = {run.seed: run for run in baseline}
-    return [(by_seed[run.seed], run) for run in results if run.seed in by_seed]
+    """Return the pairs `(of baseline, of results)` of two lists of `Result`.
+
+    A pair has one seed, one backend and one precision.
+    """
+    found = {(run.seed, run.backend, run.precision): run for run in baseline}
+    pairs = ((found.get((run.seed, run.backend, run.precision)), run) for run in results)
+    return [(old, new) for old, new in pairs if old is not None]
 
 
 def _row(arm, runs, figures):

@@ -51,6 +51,14 @@ def read_rows(path):
     return rows
 
 
+def rows_by_backend(rows):
+    """Return lists of rows by Keras backend: backends draw other numbers, so none are pooled."""
+    groups = {}
+    for row in rows:
+        groups.setdefault(row.backend, []).append(row)
+    return groups
+
+
 def append_rows(path, rows):
     """Append rows to a file, made if absent; a row already there is not added again.
 

@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import keras
+
 from small_vit.runs import Result
 
 
 def made_up_result(**values):
     """Return a `Result` with these values, nothing in its other fields or their defaults."""
     told = {"versions": {"keras": "3"}, "device": "a device", "commit": "0123456789ab"}
+    told |= {"backend": keras.backend.backend()}
     told |= values
     fields = dataclasses.fields(Result)
     needed = [field for field in fields if isinstance(field.type, type)]

@@ -170,7 +170,7 @@ def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "Name a sweep: parts, "),
+        ("", "Name a sweep: start, "),
         ("wings", "Received: 'wings'"),
         ("parts --seeds 0", "--seeds must be at least 1. Received: 0"),
         ("parts --epochs 0", "epochs must be at least 1. Received: 0"),
@@ -265,12 +265,12 @@ def test_the_script_lists_the_sweeps():
 
 
 def test_the_script_plans_from_the_committed_rows():
-    plan = script("parts", "--recipe", "cpu", "--dry-run")
+    plan = script("parts", "--recipe", "cpu-keras3", "--dry-run")
     finished = [line for line in plan.splitlines() if line.endswith("finished")]
-    rows = read_rows(ROOT / "experiments" / "results" / "parts-cpu.jsonl")
+    rows = read_rows(ROOT / "experiments" / "results" / "parts-cpu-keras3.jsonl")
     assert len(finished) == sum(row.seed < 3 for row in rows) > 0
 
 
 def test_the_comparison_of_the_readme_is_finished():
-    plan = script("--recipe", "cpu", "--seeds", "7", "--dry-run", name="compare")
+    plan = script("--recipe", "cpu-keras3", "--seeds", "7", "--dry-run", name="compare")
     assert plan.count("finished") == 14

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from made_up import made_up_result
 
@@ -29,6 +30,23 @@ def test_the_hash_tells_experiments_apart_and_nothing_else():
     assert config_hash(cosine) == config_hash(keras_example_cosine())
     others = [config, cpu(), config.replace(train={"seed": 1}), config.replace(model={"stride": 1})]
     assert len(set(map(config_hash, others))) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("section", "one", "other"),
+    [
+        ("model", {"mlp_ratio": 3}, {"mlp_ratio": 3.0}),
+        ("model", {"image_size": 36}, {"image_size": (36, 36)}),
+        ("model", {"stride": 3}, {"stride": [3, 3]}),
+        ("model", {"head_units": (8,)}, {"head_units": [8]}),
+        ("train", {"learning_rate": 1}, {"learning_rate": np.float32(1)}),
+    ],
+)
+def test_a_setting_written_in_two_ways_is_one_experiment(section, one, other):
+    first, second = (keras_example().replace(**{section: change}) for change in (one, other))
+    assert first == second
+    assert config_hash(first) == config_hash(second)
+    assert json.dumps(first.to_dict()) == json.dumps(second.to_dict())
 
 
 def test_a_row_is_there_once_and_old_lines_stay_as_they_are(tmp_path):

@@ -1,5 +1,6 @@
 """The sweeps as data: their arms, the runs they come to, and what their rows show."""
 
+import keras
 import pytest
 from made_up import made_up_result
 from matplotlib.figure import Figure
@@ -13,8 +14,9 @@ from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper
 from small_vit.rows import config_hash
 from small_vit.sweeps import SWEEPS, Sweep, plan_runs
-from small_vit.sweeps.named import SIZES, training_images
+from small_vit.sweeps.named import training_images
 from small_vit.sweeps.pictures import plot_sweep
+from small_vit.sweeps.runner import unfinished
 from small_vit.sweeps.summary import summarise, sweep_table
 from small_vit.sweeps.timing import seconds_per_flop, work
 from small_vit.training import split_training_images
@@ -22,6 +24,7 @@ from small_vit.training import split_training_images
 pytestmark = pytest.mark.any_backend
 
 ARMS = {
+    "start": 10,
     "parts": 6,
     "shift": 7,
     "temperature": 3,
@@ -100,6 +103,26 @@ def test_an_option_may_depend_on_the_axes_before():
     assert arms["double-apart"].stride is None
 
 
+def test_a_patch_of_two_sides_is_doubled_side_by_side():
+    base = keras_example().replace(model={"patch_size": (6, 4)})
+    arms = {arm.name: arm.config.model for arm in SWEEPS["patch"].arms(base)}
+    assert (arms["single-overlapping"].patch_size, arms["single-overlapping"].stride) == (
+        (6, 4),
+        (3, 2),
+    )
+    assert arms["double-overlapping"].patch_size == (12, 8)
+
+
+def test_rows_of_another_backend_are_neither_ones_own_nor_paired(tmp_path):
+    arms = SWEEPS["temperature"].arms(digits())
+    runs = plan_runs(arms, 1, tmp_path)
+    own, other = keras.backend.backend(), "another"
+    assert unfinished(runs, [row(arm.config, 0.5, backend=other) for arm in arms]) == runs
+    assert unfinished(runs, [row(arm.config, 0.5, backend=own) for arm in arms]) == []
+    rows = [row(arms[0].config, 0.4, backend=own), row(arms[1].config, 0.5, backend=other)]
+    assert [summary.pairs for summary in summarise(arms, rows)] == [0, 0, 0]
+
+
 def test_an_option_that_is_no_setting_is_refused_by_name():
     sweep = Sweep("?", {"shift": {"none": {}, "up": {"model": {"shifts": "up"}}}})
     with pytest.raises(InputError, match="shifts is one of"):
@@ -120,8 +143,9 @@ def test_runs_go_seed_by_seed_so_that_a_sweep_cut_short_has_pairs(tmp_path):
 def test_the_number_of_training_images_is_known_without_loading_them(split):
     dataset = datasets.load("digits")
     config = digits().replace(data={"validation_split": split})
-    size = (len(dataset.train), dataset.image_shape[-1], dataset.num_classes)
-    assert size == SIZES["digits"]
+    known = datasets.DATASETS["digits"]
+    assert known.training_images == len(dataset.train)
+    assert (known.channels, known.num_classes) == (dataset.image_shape[-1], dataset.num_classes)
     assert len(split_training_images(dataset, config)[0]) == training_images(config)
     for arm in SWEEPS["data"].arms(config):
         train, _ = split_training_images(dataset, arm.config)

@@ -1,6 +1,7 @@
 """The datasets by name."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,14 +11,32 @@ from small_vit.datasets.digits import load_digits
 from small_vit.datasets.fashion_mnist import load_fashion_mnist
 from small_vit.errors import InputError
 
-DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
-    "cifar100": partial(load_cifar, CIFAR100),
-    "cifar100-coarse": partial(load_cifar, CIFAR100_COARSE),
-    "cifar10": partial(load_cifar, CIFAR10),
-    "fashion_mnist": load_fashion_mnist,
-    "digits": load_digits,
+
+@dataclass(frozen=True)
+class Registered:
+    """A dataset that can be asked for by name, and what is known of it without loading it.
+
+    Attributes:
+        load: Loader; takes the folder of the published files, or None.
+        training_images: Number of images that it publishes for training.
+        channels: Of an image.
+        num_classes: Number of classes.
+    """
+
+    load: Callable[[Path | None], Dataset]
+    training_images: int
+    channels: int
+    num_classes: int
+
+
+DATASETS: dict[str, Registered] = {
+    "cifar100": Registered(partial(load_cifar, CIFAR100), 50_000, 3, 100),
+    "cifar100-coarse": Registered(partial(load_cifar, CIFAR100_COARSE), 50_000, 3, 20),
+    "cifar10": Registered(partial(load_cifar, CIFAR10), 50_000, 3, 10),
+    "fashion_mnist": Registered(load_fashion_mnist, 60_000, 1, 10),
+    "digits": Registered(load_digits, 1_437, 1, 10),
 }
-"""The loader of each dataset, by name."""
+"""The datasets by name."""
 
 
 def load(name: str, data_dir: str | Path | None = None) -> Dataset:
@@ -37,4 +56,4 @@ def load(name: str, data_dir: str | Path | None = None) -> Dataset:
     """
     if name not in DATASETS:
         raise InputError(f"dataset must be one of {', '.join(DATASETS)}. Received: {name!r}.")
-    return DATASETS[name](None if data_dir is None else Path(data_dir).expanduser())
+    return DATASETS[name].load(None if data_dir is None else Path(data_dir).expanduser())

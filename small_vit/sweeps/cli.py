@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import keras
 import tyro
 
 from small_vit import datasets
@@ -15,7 +16,7 @@ from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text
 from small_vit.plots import save
 from small_vit.recipes import RECIPES
-from small_vit.rows import read_rows
+from small_vit.rows import read_rows, rows_by_backend
 from small_vit.runs import RunDirectory
 from small_vit.sweeps.grid import Arm, Run, Sweep, plan_runs
 from small_vit.sweeps.named import COMPARISON, SWEEPS
@@ -180,7 +181,8 @@ def _run(plan, left, address):
         datasets.load(plan.base.data.dataset, plan.base.data.data_dir)
         execute = run_here if address is None else run_on_ray(address)
         failed = run_sweep(left, plan.rows_path, execute)
-    summaries = summarise(plan.arms, read_rows(plan.rows_path))
+    rows = rows_by_backend(read_rows(plan.rows_path)).get(keras.backend.backend(), [])
+    summaries = summarise(plan.arms, rows)
     table = sweep_table(summaries)
     if plan.sweep is COMPARISON and any(summary.rows for summary in summaries):
         table = comparison_table([row for summary in summaries for row in summary.rows])

@@ -6,24 +6,16 @@ last axis is the baseline that the others are compared with (see `Sweep`).
 
 import math
 
-from small_vit.config import VANILLA
+from small_vit.config import VANILLA, as_pair
+from small_vit.datasets import DATASETS
 from small_vit.sweeps.grid import Sweep
-
-SIZES = {
-    "cifar100": (50_000, 3, 100),
-    "cifar100-coarse": (50_000, 3, 20),
-    "cifar10": (50_000, 3, 10),
-    "fashion_mnist": (60_000, 1, 10),
-    "digits": (1_437, 1, 10),
-}
-"""What each dataset publishes for training: images, their channels, classes."""
 
 
 def training_images(config):
     """Return on how many images `config` trains in an epoch, without loading them."""
     if config.data.train_examples is not None:
         return config.data.train_examples
-    published = SIZES[config.data.dataset][0]
+    published = DATASETS[config.data.dataset].training_images
     if config.data.validation_split == "test":
         return published
     return math.floor(published * (1.0 - config.data.validation_fraction))
@@ -32,6 +24,14 @@ def training_images(config):
 def _percent(share):
     """The images of a share of the training images, validation held out of all of them before."""
     return {"data": {"train_examples": lambda config: training_images(config) * share // 100}}
+
+
+def _double_patch(config):
+    return tuple(2 * side for side in as_pair(config.model.patch_size))
+
+
+def _half_patch(config):
+    return tuple(side // 2 for side in as_pair(config.model.patch_size))
 
 
 _NO_SPT = {"shifts": "none", "patch_norm": False}
@@ -119,11 +119,11 @@ SWEEPS = {
         {
             "size": {
                 "single": {},
-                "double": {"model": {"patch_size": lambda config: 2 * config.model.patch_size}},
+                "double": {"model": {"patch_size": _double_patch}},
             },
             "stride": {
                 "apart": {"model": {"stride": None}},
-                "overlapping": {"model": {"stride": lambda config: config.model.patch_size // 2}},
+                "overlapping": {"model": {"stride": _half_patch}},
             },
         },
     ),

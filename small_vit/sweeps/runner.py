@@ -3,6 +3,7 @@
 import time
 import traceback
 
+import keras
 from rich.console import Console
 
 from small_vit.callbacks import TrainingDiverged, clock
@@ -14,7 +15,7 @@ from small_vit.training import run_experiment
 
 
 def unfinished(runs, rows):
-    """Return those of `runs` that have no row yet.
+    """Return those of `runs` that have no row of the Keras backend in use yet.
 
     Args:
         runs: List of `Run`.
@@ -23,7 +24,7 @@ def unfinished(runs, rows):
     Raises:
         InputError: if the directory of one of them holds another run.
     """
-    known = {row.config_hash for row in rows}
+    known = {row.config_hash for row in rows if row.backend == keras.backend.backend()}
     left = [run for run in runs if config_hash(run.config) not in known]
     for run in left:
         directory = RunDirectory(run.directory)

@@ -2,14 +2,15 @@
 
 import numpy as np
 
+from small_vit.datasets import DATASETS
 from small_vit.multiply_adds import count_multiply_adds
-from small_vit.sweeps.named import SIZES, training_images
+from small_vit.sweeps.named import training_images
 
 
 def work(config):
     """Return the FLOPs of the forward passes of all images that `config` trains on."""
-    _, channels, classes = SIZES[config.data.dataset]
-    flops = 2 * count_multiply_adds(config.model, channels, classes).total
+    dataset = DATASETS[config.data.dataset]
+    flops = 2 * count_multiply_adds(config.model, dataset.channels, dataset.num_classes).total
     passes = config.train.epochs * config.train.passes_per_epoch
     return passes * training_images(config) * flops
 

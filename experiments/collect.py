@@ -1,4 +1,4 @@
-"""Append the results of finished runs to a file of rows, one JSON object a run."""
+"""Append the results of finished runs to a file of rows, or write the epochs of any runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import tyro
 
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.histories import history_of, keep_histories
 from small_vit.rows import append_rows, row_of
 from small_vit.runs import RunDirectory
 
@@ -14,35 +15,49 @@ from small_vit.runs import RunDirectory
 class CommandLine:
     """Append finished runs' results to a file of rows; a row already there is not added again.
 
-    Example: python experiments/collect.py runs/cpu --to experiments/results/cpu.jsonl
+    Typical use:
+      python experiments/collect.py runs/cpu --to experiments/results/cpu.jsonl
+      python experiments/collect.py runs/NAME --epochs \\
+          --to experiments/results/epochs/keras-example.jsonl
     """
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
     """Run directories, or folders of them (a comparison)."""
     to: Path
-    """The file of rows; made if absent."""
+    """The file; made if absent."""
+    epochs: bool = False
+    """Write what each epoch has measured instead, of runs that are still going, too; a run that
+    is there already is written anew."""
 
 
 def main():
     """Run the command line."""
     options = tyro.cli(CommandLine, prog="collect.py")
     with exit_on_input_error():
-        added = append_rows(options.to, [row_of(run) for run in finished_runs(options.directories)])
-    print(f"{added} rows added to {options.to}")
+        if options.epochs:
+            histories = [history_of(run) for run in runs_in(options.directories, "metrics.jsonl")]
+            keep_histories(options.to, histories)
+            print(f"The epochs of {len(histories)} runs are in {options.to}")
+        else:
+            runs = runs_in(options.directories, "result.json")
+            added = append_rows(options.to, [row_of(run) for run in runs])
+            print(f"{added} rows added to {options.to}")
 
 
-def finished_runs(directories):
-    """Return the directories of the finished runs in `directories`, at any depth.
+def runs_in(directories, file):
+    """Return the runs in `directories`, at any depth, that have come as far as `file`.
 
     Raises:
         InputError: if one of `directories` holds none.
     """
     found = []
     for directory in directories:
-        paths = sorted(path.parent for path in directory.glob("**/result.json"))
-        paths = [path for path in paths if RunDirectory(path).result() is not None]
+        paths = sorted(path.parent for path in directory.glob(f"**/{file}"))
+        if file == "result.json":
+            # That of a run that goes on to more epochs is not its result yet.
+            paths = [path for path in paths if RunDirectory(path).result() is not None]
         if not paths:
-            raise InputError(f"{directory} holds no finished run.")
+            raise InputError(f"{directory} holds no run with a {file}.")
         found += paths
     return found
 

@@ -11,7 +11,7 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from benchmarks.markdown import read_speed_rows, render_speed_rows
-from collect import finished_runs
+from collect import runs_in
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
@@ -80,7 +80,7 @@ def main():
     with exit_on_input_error():
         if not options.results.is_dir():
             raise InputError(f"--results must name a folder of rows. Received: {options.results}.")
-        paths = finished_runs(options.runs) if options.runs else _runs_at_home()
+        paths = runs_in(options.runs, "result.json") if options.runs else _runs_at_home()
         runs = [(run.result(), run) for run in map(RunDirectory, paths)]
         write_report(Sources(options.results, runs, options.to))
     print(f"Written to {options.to / 'report.html'} and {options.to / 'report.md'}")
@@ -226,7 +226,7 @@ def _runs_of(sources, row):
 
 def _runs_at_home():
     runs = ROOT / "runs"
-    return finished_runs([runs]) if any(runs.glob("**/result.json")) else []
+    return runs_in([runs], "result.json") if any(runs.glob("**/result.json")) else []
 
 
 def _commands(rows):

@@ -19,6 +19,7 @@ from benchmarks.markdown import (
 from small_vit.comparison import Estimate, by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import write_text
+from small_vit.histories import read_histories_file, read_published_log
 from small_vit.recipes import FAST, PUBLISHED, RECIPES
 from small_vit.rows import read_rows, rows_by_backend
 from small_vit.sweeps import SWEEPS
@@ -27,6 +28,25 @@ from small_vit.sweeps.summary import summarise, sweep_table
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
 SEEDS = {"keras-example": 5}  # others: 3
+EPOCHS = (1, 2, 5, 10, 20, 30, 50)
+"""Those of the table of the Keras example's log."""
+
+
+def _loss(value):
+    return f"{value:.3f}"
+
+
+def _percent(value):
+    return f"{value * 100:.1f}"
+
+
+FIGURES = {
+    "training loss": ("loss", _loss),
+    "training %": ("accuracy", _percent),
+    "validation loss": ("val_loss", _loss),
+    "validation %": ("val_accuracy", _percent),
+    "validation top-5 %": ("val_top5_accuracy", _percent),
+}
 SPEED_TABLES = {
     "benchmark": speed_markdown,
     "profile": parts_markdown,
@@ -40,9 +60,10 @@ class CommandLine:
 
     A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
     where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
-    of published numbers, ours beside them, `fast` that of the seconds to an accuracy; `benchmark`,
-    `profile` and `starts` are those of the speed of a step, `speed` an overview of the first,
-    `aims` what they were to be; `bfloat16` compares its accuracy with float32's.
+    of published numbers, ours beside them, `epochs` that of the Keras example's log, epoch by
+    epoch, ours beside it, `fast` that of the seconds to an accuracy; `benchmark`, `profile` and
+    `starts` are those of the speed of a step, `speed` an overview of the first, `aims` what they
+    were to be; `bfloat16` compares its accuracy with float32's.
     """
 
     check: bool = False
@@ -89,6 +110,8 @@ def _table(name):
         return render_speed_rows(aims_markdown, *files)
     if name == "published":
         return _published_table()
+    if name == "epochs":
+        return _epochs_table()
     if name == "fast":
         return _fast_table()
     if name == "bfloat16":
@@ -128,6 +151,41 @@ def _published_table():
             published = PUBLISHED[recipe, dataset, arm].percent()
             lines.append(f"| `{recipe}` | {arm} | {published} | {ours} | {best} | {len(runs)} |")
     return "\n".join(lines)
+
+
+def _epochs_table():
+    """Ours beside the Keras example's log: its rate is constant, so equal epochs compare."""
+    published = read_published_log(RESULTS / "published" / "keras_example_log.csv")
+    histories = read_histories_file(RESULTS / "epochs" / "keras-example.jsonl")
+    whole = [history for history in histories if not history.changes]
+    lines = [
+        f"| arm | epoch | {' | '.join(f'{figure}, published | ours' for figure in FIGURES)} | n |",
+        "|---|---:" + "|---:|---:" * len(FIGURES) + "|---:|",
+    ]
+    for arm, log in published.items():
+        for epoch in EPOCHS:
+            runs = [
+                history.epochs[epoch - 1]
+                for history in whole
+                if history.arm == arm and len(history.epochs) >= epoch
+            ]
+            cells = [arm, str(epoch)]
+            for name, form in FIGURES.values():
+                values = [row[name] for row in runs]
+                cells += [form(log[epoch - 1][name]), _spread(values, form) if values else ""]
+            lines.append(f"| {' | '.join([*cells, str(len(runs))])} |")
+    where = sorted({f"{each.device}, {each.backend}, {each.precision}." for each in whole})
+    commits = sorted({commit for each in whole for commit in (each.commit, *each.resumed)})
+    code = [f"Code: commits {', '.join(commits)}."] if commits else []
+    return "\n".join([*lines, "", *where, *code])
+
+
+def _spread(values, form):
+    """The mean of `values`, and where there are several the half-width of its 95 % interval."""
+    estimate = Estimate.of(values)
+    if estimate.half_width is None:
+        return form(estimate.mean)
+    return f"{form(estimate.mean)} ± {form(estimate.half_width)}"
 
 
 def _top1_and_top5(runs, kind):

@@ -6,6 +6,7 @@ Typical use:
   python figures/curves.py runs/NAME
   python figures/curves.py runs/COMPARISON --out comparison.png
   python figures/curves.py runs/FIRST runs/SECOND runs/THIRD
+  python figures/curves.py runs/NAME --published      a run of keras-example and the published log
 """
 
 import os
@@ -17,26 +18,45 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.histories import read_published_log
 from small_vit.plots import plot_curves, save
-from small_vit.plots.sources import read_histories
+from small_vit.plots.sources import read_histories, runs_in
 
+PUBLISHED_LOG = (
+    Path(__file__).resolve().parent.parent
+    / "experiments"
+    / "results"
+    / "published"
+    / "keras_example_log.csv"
+)
 _RUNS = tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="")
 
 
 def main(
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, _RUNS],
     *,
+    published: bool = False,
     out: Path = Path("curves.png"),
 ) -> None:
     """Draw the picture.
 
     Args:
         runs: Folders of runs, or of comparisons, which hold those of runs.
+        published: Draw the log of the Keras example over its own recipe's runs, too.
         out: The picture; its suffix is the format.
     """
     if not runs:
         raise InputError("Name the folder of at least one run: python figures/curves.py runs/NAME")
-    print(save(plot_curves(read_histories(runs)), out))
+    log = None
+    if published:
+        recipes = {run.config().recipe for path in runs for run in runs_in(path)}
+        if recipes != {"keras-example"}:
+            raise InputError(
+                "--published is the log of the recipe keras-example. These runs are of "
+                f"{', '.join(sorted(recipes))}."
+            )
+        log = read_published_log(PUBLISHED_LOG)
+    print(save(plot_curves(read_histories(runs), log), out))
 
 
 if __name__ == "__main__":

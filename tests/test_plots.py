@@ -331,6 +331,17 @@ def test_curves_have_a_colour_an_arm_and_training_dashed():
     assert "vanilla (2 seeds)" in labels and "lowest to highest seed (line: mean)" in labels
 
 
+def test_a_published_log_is_drawn_thin_in_its_arms_colour():
+    figure = plot_curves({"vanilla": [history(4, 3)]}, {"vanilla": history(5, 4, 3), "spt": []})
+    training, _, *published = figure.axes[0].lines
+    assert len(published) == 2
+    assert {line.get_color() for line in published} == {training.get_color()}
+    assert [line.get_linestyle() for line in published] == ["--", "-"]
+    np.testing.assert_array_equal(published[0].get_xdata(), [1, 2, 3])
+    labels = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "thin: published" in labels
+
+
 def test_curves_of_no_epoch_are_refused():
     with pytest.raises(InputError, match="no run has finished an epoch"):
         plot_curves({"vanilla": [[]]})
@@ -478,6 +489,7 @@ def test_scripts_answer_bad_input_with_one_message_and_exit_code_2(tmp_path, mon
         ("curves",),
         ("curves", tmp_path / "absent"),
         ("curves", unfinished),
+        ("curves", unfinished, "--published"),
         ("attention", tmp_path),
         ("attention", unfinished),
     ]

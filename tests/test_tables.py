@@ -12,8 +12,10 @@ import tables
 from benchmarks.workload import Workload
 from small_vit.errors import InputError
 from small_vit.files import write_json
-from small_vit.recipes import digits
+from small_vit.histories import read_histories_file
+from small_vit.recipes import digits, keras_example
 from small_vit.rows import append_rows, as_row, config_hash
+from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS
 
 pytestmark = pytest.mark.any_backend
@@ -273,7 +275,8 @@ def test_runs_are_collected_once(tmp_path, monkeypatch, capsys):
         run = tmp_path / "runs" / f"seed{seed}"
         run.mkdir(parents=True)
         write_json(run / "config.json", digits().replace(train={"seed": seed}).to_dict())
-        write_json(run / "result.json", dataclasses.asdict(result(seed)))
+        whole = dataclasses.replace(result(seed), epochs=digits().train.epochs)
+        write_json(run / "result.json", dataclasses.asdict(whole))
     rows = tmp_path / "rows.jsonl"
     monkeypatch.setattr("sys.argv", ["collect.py", str(tmp_path / "runs"), "--to", str(rows)])
     collect.main()
@@ -290,4 +293,33 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as stop:
         collect.main()
     assert stop.value.code == 2
-    assert "holds no finished run" in capsys.readouterr().err
+    assert "holds no run with a result.json" in capsys.readouterr().err
+
+
+def test_epochs_of_a_run_that_still_goes_are_collected_and_stand_beside_the_log(
+    tmp_path, monkeypatch
+):
+    config = keras_example().replace(train={"seed": 3})
+    run = RunDirectory(tmp_path / "run")
+    environment = dict.fromkeys(("backend", "device", "commit", "command"), "x")
+    run.create(config, environment | {"resumed": [{"commit": "later"}]}, ["a"])
+    names = ("loss", "accuracy", "top5_accuracy", "val_loss", "val_accuracy", "val_top5_accuracy")
+    epochs = [{"epoch": n, **dict.fromkeys(names, 0.5 / n)} for n in (1, 2)]
+    path = tmp_path / "epochs" / "keras-example.jsonl"
+    monkeypatch.setattr("sys.argv", ["collect.py", str(tmp_path), "--epochs", "--to", str(path)])
+    for done in (1, 2):
+        run.write_history(epochs[:done])
+        collect.main()
+
+    (kept,) = read_histories_file(path)
+    assert (kept.arm, kept.seed, kept.resumed, kept.epochs) == ("spt+lsa", 3, ["later"], epochs)
+
+    (tmp_path / "published").mkdir()
+    log = tables.RESULTS / "published" / "keras_example_log.csv"
+    (tmp_path / "published" / log.name).write_text(log.read_text())
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    table = tables.render("<!-- table: epochs -->\n<!-- end -->")
+    assert "| spt+lsa | 1 | 4.489 | 0.500 | 4.5 | 50.0 | 3.936 | 0.500 | 11.3 | 50.0 |" in table
+    assert "| spt+lsa | 2 | 3.981 | 0.250 |" in table
+    assert "| vanilla | 50 | 1.192 |  | 65.4 |  |" in table
+    assert "Code: commits later, x." in table

@@ -10,18 +10,22 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from small_vit.errors import InputError
 from small_vit.plots.colors import line_colors
 
+_THIN = {"linewidth": 0.8, "alpha": 0.6}
 _STYLES = {"training": ("", "--"), "validation": ("val_", "-")}
 
 
-def plot_curves(histories) -> Figure:
+def plot_curves(histories, published=None) -> Figure:
     """Draw loss and accuracy against the epoch: a colour an arm, training dashed.
 
     The line is the mean over the seeds that reached the epoch, the band goes from the lowest to
-    the highest of them. Runs may have different lengths.
+    the highest of them. Runs may have different lengths. What was published is drawn as thin lines
+    of the arm's colour.
 
     Args:
         histories: For each arm a list over its seeds of histories; a history is a list of one dict
             an epoch with `epoch`, `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+        published: By arm, a history from a published log; arms that are not in `histories` are
+            left out. Default: none.
 
     Returns:
         The figure.
@@ -42,6 +46,8 @@ def plot_curves(histories) -> Figure:
             for prefix, style in _STYLES.values():
                 epochs, values = mean_and_range(seeds, prefix + metric)
                 _draw(axes, epochs, values, colors[arm], style)
+            if published and arm in published:
+                _draw_published(axes, published[arm], metric, colors[arm])
         axes.set_title(metric.capitalize())
         axes.set_xlabel("epoch")
         axes.set_xlim(left=0.5)
@@ -49,7 +55,8 @@ def plot_curves(histories) -> Figure:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     panels["accuracy"].yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
-    _explain_lines(figure, banded=any(len(seeds) > 1 for seeds in histories.values()))
+    banded = any(len(seeds) > 1 for seeds in histories.values())
+    _explain_lines(figure, banded, bool(published))
     _name_arms(figure, histories, colors, legend_columns)
     return figure
 
@@ -81,7 +88,14 @@ def _draw(axes, epochs, values, color, style):
     axes.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _explain_lines(figure, banded):
+def _draw_published(axes, history, metric, color):
+    epochs = [row["epoch"] for row in history]
+    for prefix, style in _STYLES.values():
+        values = [row[prefix + metric] for row in history]
+        axes.plot(epochs, values, color=color, linestyle=style, **_THIN)
+
+
+def _explain_lines(figure, banded, with_published):
     handles = [
         Line2D([], [], color="0.35", linestyle=style, label=part)
         for part, (_, style) in _STYLES.items()
@@ -89,7 +103,9 @@ def _explain_lines(figure, banded):
     if banded:
         label = "lowest to highest seed (line: mean)"
         handles.append(Line2D([], [], color="0.35", alpha=0.25, linewidth=8, label=label))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, frameon=False)
+    if with_published:
+        handles.append(Line2D([], [], color="0.35", **_THIN, label="thin: published"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
 
 
 def _name_arms(figure, histories, colors, columns):

@@ -54,7 +54,7 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
     Raises:
         InputError: if a directory holds no run.
     """
-    runs = [(run.config(), _history(run)) for path in paths for run in _runs_in(Path(path))]
+    runs = [(run.config(), _history(run)) for path in paths for run in runs_in(path)]
     runs.sort(key=lambda run: run[0].model.arm != "vanilla")
     configs, histories = {}, {}
     for config, history in runs:
@@ -67,7 +67,13 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
     return histories
 
 
-def _runs_in(path):
+def runs_in(path) -> list[RunDirectory]:
+    """Return the run in a directory, or those in the directories in it.
+
+    Raises:
+        InputError: if there are none.
+    """
+    path = Path(path)
     if (path / "config.json").exists():
         return [RunDirectory(path)]
     found = sorted(path.glob("*/config.json"))

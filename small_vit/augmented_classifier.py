@@ -1,7 +1,8 @@
 """A classifier in training behind augmentation that may mix images, and their targets with them."""
 
 import keras
-from keras import ops
+
+from small_vit.augment.mix import mix_targets
 
 
 @keras.saving.register_keras_serializable(package="small_vit")
@@ -14,7 +15,7 @@ class AugmentedClassifier(keras.Model):
     Args:
         classifier: `keras.Model` from raw images to logits.
         layers: List of layers that change raw images one by one.
-        mix: Layer on `[images, targets]` that mixes within the batch (`small_vit.Mix`), or None.
+        mix: `small_vit.Mix`, which mixes within the batch, or None.
     """
 
     def __init__(self, classifier, layers=(), mix=None, **kwargs):
@@ -28,20 +29,22 @@ class AugmentedClassifier(keras.Model):
         """Nothing is left to make: augmentation has no weights, and the classifier is built."""
 
     def call(self, images, training=False):
-        """Return logits; in training also `mixing`, how much each image is of each of the batch."""
+        """Return logits; where training mixes, in a dict with `partners` and `share` of the mix."""
         if not training:
             return self.classifier(images, training=False)
         for layer in self.augmentations:
             images = layer(images, training=True)
-        mixing = ops.eye(ops.shape(images)[0])
-        if self.mix is not None:
-            images, mixing = self.mix([images, mixing], training=True)
-        return {"logits": self.classifier(images, training=True), "mixing": mixing}
+        if self.mix is None:
+            return self.classifier(images, training=True)
+        images, partners, share = self.mix.mix_images(images)
+        logits = self.classifier(images, training=True)
+        return {"logits": logits, "partners": partners, "share": share}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the loss, in training against the mixed targets."""
+        """Return the loss, against mixed targets where images were mixed."""
         if isinstance(y_pred, dict):
-            y, y_pred = ops.matmul(y_pred["mixing"], y), y_pred["logits"]
+            y = mix_targets(y, y_pred["partners"], y_pred["share"])
+            y_pred = y_pred["logits"]
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):

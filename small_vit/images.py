@@ -70,7 +70,9 @@ def fit_image(image, size) -> np.ndarray:
 
 
 def scale_image(image, size) -> np.ndarray:
-    """Scale an image as a model's first layer does: bilinear, without keeping its proportions.
+    """Scale an image as a model's `small_vit.Resize` does, and round to bytes.
+
+    It is bilinear, antialiased where a side shrinks, and does not keep the proportions.
 
     Args:
         image: uint8 `(height, width, 1 or 3)`.

@@ -9,6 +9,7 @@ from small_vit.layers import (
     ClassTokenPooling,
     HashedDropout,
     PatchEncoder,
+    Resize,
     ShiftedPatchTokenization,
     TransformerBlock,
 )
@@ -70,9 +71,7 @@ def create_vit_classifier(
     images = keras.Input(input_shape, name="images")
     x = (normalization or keras.layers.Normalization(name="normalization"))(images)
     if as_pair(config.image_size) != tuple(input_shape[:2]):
-        # Not the Resizing layer: called without `training` it counts as training, and Keras hands
-        # that on to every dropout behind it.
-        x = keras.ops.image.resize(x, as_pair(config.image_size), data_format="channels_last")
+        x = Resize(config.image_size, name="resize")(x)
     if augmentation is not None:
         x = augmentation(x)
     x = _tokens(x, config)

@@ -69,6 +69,8 @@ LAYERS = {
         },
         (8, 12, 3),
     ),
+    "resize": LayerCase(sv.Resize, {"size": (12, 16)}, (8, 12, 3)),
+    "resize_shrinking": LayerCase(sv.Resize, {"size": 6}, (8, 12, 3)),
     "encoder": LayerCase(sv.PatchEncoder, {"num_patches": 5, "projection_dim": 8}),
     "encoder_class_token": LayerCase(
         sv.PatchEncoder,

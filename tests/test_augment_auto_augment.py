@@ -99,6 +99,19 @@ def test_operation_is_pillows(name, level, shape):
         assert name != "shear_y" or off.mean() < 5e-3
 
 
+@pytest.mark.parametrize("times", [1, 4, 16])
+def test_equalize_is_pillows_where_its_quotients_are_whole(times):
+    """Every level as often as every other, in another order in each channel."""
+    levels = np.repeat(np.arange(256.0, dtype="float32"), times)
+    rng = np.random.default_rng(0)
+    images = np.stack([rng.permuted(levels) for _ in range(12)], axis=-1)
+    images = images.reshape(16, 16 * times, 4, 3).transpose(2, 0, 1, 3)
+
+    expected = np.stack([by_pillow("equalize", image, None) for image in images])
+
+    close(run("equalize", images, 0), expected, 0)
+
+
 @pytest.mark.parametrize("level", [level for name, level in PLACES if name == "color"])
 def test_color_is_pillows(level):
     images = random_images((8, 32, 32, 3))

@@ -11,7 +11,14 @@ from scipy import stats
 
 from layer_harness import BACKEND, close, compiled, normal, to_numpy
 from small_vit import Mix
-from small_vit.augment.mix import beta_quantile, cutmix_box, draw_kept, draw_order, mix
+from small_vit.augment.mix import (
+    beta_quantile,
+    cutmix_box,
+    draw_kept,
+    draw_order,
+    mix_images,
+    mix_targets,
+)
 from small_vit.counter_random import make_key
 
 SIZE = (10, 14)
@@ -43,10 +50,11 @@ def test_mix_against_loops():
     images, targets = normal((6, *SIZE, 3)), one_hot(6)
     partners, kept = np.array([3, 0, 5, 1, 4, 2]), np.random.default_rng(0).uniform(size=SIZE)
 
-    tensors = (images, targets, partners.astype("int32"), kept[None, ..., None].astype("float32"))
-    mixed_images, mixed_targets = mix(*map(ops.convert_to_tensor, tensors))
+    tensors = (images, partners.astype("int32"), kept[None, ..., None].astype("float32"))
+    mixed_images = mix_images(*map(ops.convert_to_tensor, tensors))
+    mixed_targets = mix_targets(targets, partners, share := kept.mean().astype("float32"))
 
-    expected, share = np.zeros_like(images), kept.mean()
+    expected = np.zeros_like(images)
     for example, row, column in np.ndindex(6, *SIZE):
         own, other = images[[example, partners[example]], row, column]
         expected[example, row, column] = kept[row, column] * own + (1 - kept[row, column]) * other
@@ -131,12 +139,32 @@ def test_targets_sum_to_one_and_weigh_the_area_that_is_kept():
         close(targets.sum(1), np.ones(7))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int32"])
+def test_targets_of_any_type_are_mixed_in_float32(dtype):
+    targets, partners, share = one_hot(6), np.array([3, 0, 5, 1, 4, 2]), np.float32(1 / 3)
+
+    actual = mix_targets(ops.cast(targets, dtype), partners, share)
+
+    assert keras.backend.standardize_dtype(actual.dtype) == "float32"
+    close(actual, share * targets + (1 - share) * targets[partners], 1e-7)
+
+
+def test_images_alone_are_mixed_as_with_their_targets():
+    images, targets = normal((8, *SIZE, 3)), one_hot(8)
+    layer, other = (Mix(1.0, seed=4) for _ in range(2))
+    for _ in range(5):
+        alone, partners, share = layer.mix_images(images)
+        expected_images, expected_targets = mixed(other, images, targets)
+
+        close(alone, expected_images, 0)
+        close(mix_targets(targets, partners, share), expected_targets, 0)
+
+
 def test_loss_is_the_mean_of_the_losses_of_both_targets():
     logits, targets = normal((6, 7)), one_hot(6)
-    partners, kept = np.array([1, 2, 3, 4, 5, 0]), np.full((1, *SIZE, 1), 0.3, "float32")
+    partners = np.array([1, 2, 3, 4, 5, 0])
 
-    tensors = (normal((6, *SIZE, 3)), targets, partners.astype("int32"), kept)
-    _, mixed_targets = mix(*map(ops.convert_to_tensor, tensors))
+    mixed_targets = mix_targets(targets, partners, np.float32(0.3))
 
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
     expected = 0.3 * loss(targets, logits) + 0.7 * loss(targets[partners], logits)

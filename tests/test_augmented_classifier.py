@@ -66,12 +66,49 @@ def test_the_loss_is_of_the_mixed_images_and_targets(batch):
     np.testing.assert_allclose(to_numpy(loss), to_numpy(expected).mean(), rtol=1e-5)
 
 
+class RecordTargets(keras.losses.Loss):
+    """Keeps the targets that it was last called with."""
+
+    def call(self, y_true, y_pred):
+        self.targets = to_numpy(y_true)
+        return ops.mean(y_pred, axis=-1)
+
+
+def test_targets_are_mixed_like_rows_of_the_identity(batch):
+    """They tell how much of each image is in each, so a product with them mixes any targets."""
+    images, targets = batch
+    targets = np.random.default_rng(1).dirichlet(np.ones(10), 6).astype("float32")
+    mix, same = sv.Mix(1.0, seed=3), sv.Mix(1.0, seed=3)
+    model, loss = AugmentedClassifier(tiny_classifier(), [], mix), RecordTargets()
+    model.compile(loss=loss)
+    for _ in range(4):
+        outputs = model(images, training=True)
+        model.compute_loss(images, ops.convert_to_tensor(targets), outputs)
+        _, rows = same([images, np.eye(6)], training=True)
+
+        assert set(outputs) == {"logits", "partners", "share"}
+        np.testing.assert_allclose(loss.targets, to_numpy(rows) @ targets, rtol=1e-6)
+
+
+def test_without_mixing_there_are_logits_alone(batch):
+    images, targets = batch
+    classifier, loss = tiny_classifier(), RecordTargets()
+    model = AugmentedClassifier(classifier, [sv.RandomCrop(0)])
+    model.compile(loss=loss)
+
+    outputs = model(images, training=True)
+    model.compute_loss(images, ops.convert_to_tensor(targets), outputs)
+
+    np.testing.assert_array_equal(to_numpy(outputs), to_numpy(classifier(images, training=True)))
+    np.testing.assert_array_equal(loss.targets, targets)
+
+
 def test_metrics_are_of_the_labels_before_mixing(batch):
     model = AugmentedClassifier(tiny_classifier(), [], sv.Mix(1.0))
     model.compile(loss="mse", metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
     logits = ops.convert_to_tensor(batch[1])
 
-    metrics = model.compute_metrics(None, batch[1], {"logits": logits, "mixing": None})
+    metrics = model.compute_metrics(None, batch[1], {"logits": logits})
 
     assert float(metrics["accuracy"]) == 1.0
 

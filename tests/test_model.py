@@ -320,13 +320,15 @@ def test_given_normalization_replaces_the_default():
     close(logits_of(halved, 2 * images), logits_of(raw, images))
 
 
-def test_images_are_resized_to_image_size():
-    resizing = tiny(input_shape=(12, 16, 3))
+@pytest.mark.parametrize("sides", [(12, 16), (6, 8), (4, 12)])
+def test_images_are_resized_to_image_size(sides):
+    """Antialiased where they shrink: Keras's operation is, if told to, and enlarges the same."""
+    resizing = tiny(input_shape=(*sides, 3))
     direct = tiny()
     direct.set_weights(resizing.get_weights())
-    images = normal((3, 12, 16, 3))
+    images = normal((3, *sides, 3))
 
-    resized = to_numpy(ops.image.resize(images, (8, 8), interpolation="bilinear"))
+    resized = to_numpy(ops.image.resize(images, (8, 8), antialias=True))
 
     close(logits_of(resizing, images), logits_of(direct, resized))
 
@@ -537,6 +539,22 @@ def test_every_configuration_survives_every_format(kwargs, copy, tmp_path):
 
     close(logits_of(twin, images_of(shape)), logits_of(model, images_of(shape)), 1e-6)
     assert [each.path for each in twin.weights] == [each.path for each in model.weights]
+
+
+@pytest.mark.parametrize("sides", [(12, 16), (6, 8)])
+@pytest.mark.parametrize("saved_as", ["model.keras", "model.h5", "json"])
+def test_saved_model_resizes_as_before(saved_as, sides, tmp_path):
+    model, images = tiny(input_shape=(*sides, 3)), normal((3, *sides, 3))
+
+    if saved_as == "json":
+        loaded = keras.models.model_from_json(model.to_json())
+        loaded.set_weights(model.get_weights())
+    else:
+        model.save(tmp_path / saved_as)
+        loaded = keras.saving.load_model(tmp_path / saved_as)
+
+    assert loaded.get_layer("resize").size == (8, 8)
+    close(logits_of(loaded, images), logits_of(model, images), 1e-6)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -15,7 +15,7 @@ from PIL import Image
 from layer_harness import to_numpy
 from small_vit import ExperimentConfig, RandomCrop, create_vit_classifier
 from small_vit.errors import InputError
-from small_vit.images import read_image, scale_image
+from small_vit.images import read_image
 from small_vit.plots import (
     attention_rollout,
     attention_scores,
@@ -386,13 +386,6 @@ def test_read_image_names_what_it_cannot_read(tmp_path):
             read_image(tmp_path / name, (8, 8))
     with pytest.raises(InputError, match="No such file"):
         read_image(tmp_path / "absent", (8, 8))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_scale_image_is_what_the_model_does(channels):
-    image = random_image(8, 8, channels)
-    resized = keras.ops.convert_to_numpy(keras.layers.Resizing(18, 12)(image[np.newaxis]))[0]
-    np.testing.assert_allclose(scale_image(image, (18, 12)), resized, atol=1)
 
 
 def make_run(path, seed=0, **model):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -71,6 +73,66 @@ def test_two_devices_train_like_one(tmp_path):
     for devices, directory in [(1, tmp_path / "one"), (2, tmp_path / "two")]:
         wait_for([start(devices, directory, devices)])
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), rtol=1e-4)
+
+
+# A few steps with a recipe's augmentation, of batches that hold more numbers than any weight.
+AUGMENT = """
+import sys
+import numpy as np
+from small_vit.assembly import build_model, compile_model, with_augmentation
+from small_vit.batches import ShuffledBatches
+from small_vit.datasets import Dataset, Split
+from small_vit.engine import make_engine
+from small_vit.recipes import RECIPES
+from small_vit.strategy import choose_strategy
+config = RECIPES[sys.argv[1]]().replace(
+    model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "head_units": ()},
+    train={"batch_size": 8},
+)
+with choose_strategy("cpu").scope():
+    images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype("uint8")
+    split = Split(images, np.arange(16, dtype="int32") % 10)
+    dataset = Dataset("noise", split, split, tuple("0123456789"))
+    model = with_augmentation(build_model(config, dataset), config.augment)
+    engine = make_engine(model, ShuffledBatches(split, 10, 8, seed=0, devices=2))
+    compile_model(model, config.train, steps_per_epoch=2, num_classes=10)
+    engine.run(0, 1, [])
+"""
+COLLECTIVE = re.compile(
+    r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+)
+
+
+def collectives(folder):
+    """What devices exchange in the compiled steps that XLA wrote to `folder`: kinds and shapes."""
+    (program,) = folder.glob("*jit__steps*after_optimizations.txt")
+    return [
+        (kind, tuple(int(side) for side in sides.split(",") if side))
+        for shapes, kind in COLLECTIVE.findall(program.read_text())
+        for sides in re.findall(r"\w\[([\d,]*)\]", shapes)
+    ]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="it alone divides one program")
+@pytest.mark.parametrize(
+    ("recipe", "gathered"),
+    [("keras-example", []), ("paper", [(8, 10), (8, 32, 32, 3)])],
+)
+def test_devices_exchange_gradients_and_what_is_mixed_alone(recipe, gathered, tmp_path):
+    """Mixing needs the whole batch's images and targets; all else of augmentation is per image."""
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 --xla_dump_to={tmp_path}",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",  # what is not compiled is not written
+    }
+    subprocess.run([sys.executable, "-c", AUGMENT, recipe], env=environment, check=True)
+
+    exchanged = collectives(tmp_path)
+    assert {kind for kind, _ in exchanged} <= {"all-gather", "all-reduce"}
+    assert sorted(shape for kind, shape in exchanged if kind == "all-gather") == gathered
+    reduced = [math.prod(shape) for kind, shape in exchanged if kind == "all-reduce"]
+    assert len(reduced) > 10
+    assert max(reduced) < 8 * 32 * 32 * 3
 
 
 DROP = """

@@ -62,9 +62,22 @@ class Mix(keras.layers.Layer):
     def call(self, inputs, training=False):
         """Return images and targets, in training mixed."""
         images, targets = inputs
-        images, targets = ops.cast(images, self.compute_dtype), ops.cast(targets, "float32")
         if not training:
-            return images, targets
+            return ops.cast(images, self.compute_dtype), ops.cast(targets, "float32")
+        images, partners, share = self.mix_images(images)
+        return images, mix_targets(targets, partners, share)
+
+    def mix_images(self, images):
+        """Mix images as in training, and tell how, for targets that are mixed later.
+
+        Args:
+            images: `(batch, height, width, channels)`, of any type.
+
+        Returns:
+            The mixed images, of the layer's compute type, and partners and share, as
+            `mix_targets` takes them.
+        """
+        images = ops.cast(images, self.compute_dtype)
         partners = draw_order(next_key(self.seed_generator), ops.shape(images)[0])
         kept = draw_kept(
             next_key(self.seed_generator),
@@ -73,7 +86,7 @@ class Mix(keras.layers.Layer):
             self.mixup_alpha,
             self.cutmix_alpha,
         )
-        return mix(images, targets, partners, kept)
+        return mix_images(images, partners, kept), partners, ops.mean(kept)
 
     def compute_output_shape(self, input_shape):
         """Return the shapes of images and targets."""
@@ -141,22 +154,36 @@ def cutmix_box(share, down, right, image_size):
     return [ops.reshape(edge, (1,)) for edge in edges]
 
 
-def mix(images, targets, partners, kept):
-    """Mix a batch with another order of itself.
+def mix_images(images, partners, kept):
+    """Mix the images of a batch with another order of themselves.
 
     Args:
         images: `(batch, height, width, channels)`.
-        targets: float32 `(batch, classes)`.
-        partners: int32 `(batch,)`.
+        partners: int32 `(batch,)`, the place in the batch of each image's partner.
         kept: As from `draw_kept`.
 
     Returns:
-        Images and targets, mixed.
+        Like `images`.
     """
-    share = ops.mean(kept)  # By CutMix the part outside the box.
     kept = ops.cast(kept, images.dtype)
-    images = kept * images + (1 - kept) * ops.take(images, partners, axis=0)
-    return images, share * targets + (1 - share) * ops.take(targets, partners, axis=0)
+    return kept * images + (1 - kept) * ops.take(images, partners, axis=0)
+
+
+def mix_targets(targets, partners, share):
+    """Mix the targets of a batch as its images were.
+
+    Args:
+        targets: `(batch, classes)`.
+        partners: As for `mix_images`.
+        share: float32 scalar, the part of an image that is its own: the mean of `kept`, by CutMix
+            the part outside the box.
+
+    Returns:
+        float32 `(batch, classes)`.
+    """
+    # No half precision, and no matrix product, which an accelerator may round to that.
+    targets = ops.cast(targets, "float32")
+    return share * targets + (1 - share) * ops.take(targets, partners, axis=0)
 
 
 def beta_quantile(unit, alpha):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from keras import ops
 
-from small_vit.augment.pixels import take_pixels
+from small_vit.augment.pixels import take_each, take_pixels
 
 _FILL = 128.0
 # Pillow rotates in fixed point, with this many steps a pixel.
@@ -48,20 +48,18 @@ def autocontrast(images, magnitude):
 
 def equalize(images, magnitude):
     """Spread each channel's values so that all occur about equally often."""
-    height, width, channels = images.shape[1:]
-    histograms = ops.shape(images)[0] * channels
-    first = ops.reshape(256 * ops.arange(histograms, dtype="int32"), (-1, 1, 1, channels))
-    index = first + ops.cast(images, "int32")
-    flat = ops.reshape(index, (-1,))
-    counts = ops.segment_sum(ops.ones_like(flat), flat, num_segments=histograms * 256)
-    counts = ops.reshape(counts, (-1, 256))
-    below = ops.reshape(ops.cumsum(counts, axis=1) - counts, (-1,))
-
-    brightest = images == ops.max(images, axis=(1, 2), keepdims=True)
-    others = height * width - ops.sum(ops.cast(brightest, "int32"), axis=(1, 2), keepdims=True)
-    step = others // 255
-    spread = (step // 2 + ops.take(below, index)) // ops.maximum(step, 1)
-    return ops.where(step > 0, ops.cast(ops.minimum(spread, 255), "float32"), images)
+    channels = images.shape[-1]
+    # An image's histograms, and its tables, lie one behind the other.
+    levels = ops.cast(images, "int32") + 256 * ops.arange(channels, dtype="int32")
+    counts = _count_each(levels, 256 * channels)
+    counts = ops.reshape(ops.cast(counts, "float32"), (-1, channels, 256))
+    below = ops.cumsum(counts, axis=-1) - counts
+    below_brightest = ops.max(ops.where(counts > 0, below, 0), axis=-1, keepdims=True)
+    step = _floor_divide(below_brightest, 255)
+    spread = _floor_divide(ops.floor(step / 2) + below, ops.maximum(step, 1))
+    same = ops.arange(256, dtype="float32")
+    table = ops.where(step > 0, ops.minimum(spread, 255), same)
+    return take_each(ops.reshape(table, (-1, 256 * channels)), levels)
 
 
 def brightness(images, magnitude):
@@ -181,6 +179,21 @@ def _grey(images):
     red, green, blue = ops.unstack(images, num=3, axis=-1)
     grey = ops.floor((19595 * red + 38470 * green + 7471 * blue + 2**15) / 2**16)
     return ops.expand_dims(grey, -1)
+
+
+def _count_each(levels, bins):
+    """Count how often each level, 0 to below `bins`, is in each image: int32 `(batch, bins)`."""
+
+    def count(image):
+        return ops.segment_sum(ops.ones_like(image), image, num_segments=bins)
+
+    return ops.vectorized_map(count, ops.reshape(levels, (-1, math.prod(levels.shape[1:]))))
+
+
+def _floor_divide(dividend, divisor):
+    """Divide whole numbers up to 2**22 and round down, in float32: integers cost twice as much."""
+    # Half a unit more keeps quotients off whole numbers, where a rounding error would show.
+    return ops.floor((dividend + 0.5) / divisor)
 
 
 def _positions(images):

@@ -3,21 +3,35 @@
 from keras import ops
 
 
+def take_each(values, positions):
+    """Return the values at an image's own positions, for each image of the batch.
+
+    Nothing is read across images, so that devices that share a batch need nothing of one another.
+
+    Args:
+        values: `(batch, length, …)`.
+        positions: int32 `(batch, …)`, 0 to below `length`.
+
+    Returns:
+        The positions' shape, followed by what the values have beyond `length`.
+    """
+    return ops.vectorized_map(lambda image: ops.take(*image, axis=0), (values, positions))
+
+
 def take_pixels(images, rows, columns):
     """Return the pixel at a row and a column of each image, for each place of the output.
 
     Args:
         images: `(batch, height, width, channels)`.
-        rows, columns: int32 `(batch, out_height, out_width)`, or sizes of 1 to broadcast; inside
-            the image.
+        rows, columns: int32, together `(batch, out_height, out_width)`, where either may have
+            sizes of 1 to broadcast; inside the image.
 
     Returns:
         `(batch, out_height, out_width, channels)`.
     """
     height, width, channels = images.shape[1:]
-    pixels = ops.reshape(images, (-1, channels))
-    first = ops.arange(ops.shape(images)[0], dtype="int32") * (height * width)
-    return ops.take(pixels, ops.reshape(first, (-1, 1, 1)) + rows * width + columns, axis=0)
+    pixels = ops.reshape(images, (-1, height * width, channels))
+    return take_each(pixels, rows * width + columns)
 
 
 def inside_boxes(image_size, top, bottom, left, right):

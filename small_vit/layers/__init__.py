@@ -4,6 +4,7 @@ from small_vit.layers.class_token_pooling import ClassTokenPooling
 from small_vit.layers.hashed_dropout import HashedDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.patch_encoder import PatchEncoder
+from small_vit.layers.resize import Resize
 from small_vit.layers.shifted_patch_tokenization import ShiftedPatchTokenization
 from small_vit.layers.stochastic_depth import StochasticDepth
 from small_vit.layers.transformer_block import TransformerBlock
@@ -13,6 +14,7 @@ __all__ = [
     "HashedDropout",
     "MultiHeadAttentionLSA",
     "PatchEncoder",
+    "Resize",
     "ShiftedPatchTokenization",
     "StochasticDepth",
     "TransformerBlock",

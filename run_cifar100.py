@@ -2,9 +2,11 @@
 
 import argparse
 import importlib
+import inspect
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -18,11 +20,29 @@ mapping apart for large blocks, nothing given back.
 """
 
 
-def keep_freed_memory():
-    """Start this process over with `MALLOC`, which glibc reads only then; once, and on Linux."""
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+def keep_freed_memory(program):
+    """Start this process over with `MALLOC`, which glibc reads only then; once, and on Linux.
+
+    The process starts over only where Python itself runs the program's file. A debugger, a
+    profiler, a notebook or another script that runs it would start over too, and a program read
+    from a pipe is gone by then: there the process goes on with the malloc that it has.
+
+    Args:
+        program: Frame of the module code of the program, at its beginning: what it has done before
+            is done twice.
+    """
+    unset = sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ
+    if unset and _is_run_by_python(program):
         os.environ["GLIBC_TUNABLES"] = MALLOC
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _is_run_by_python(program):
+    """Whether a frame runs a file that Python was started with, by its path or by -m."""
+    _, *callers = (frame for frame, _ in traceback.walk_stack(program))
+    # -m runs its module by runpy. A script that uses runpy is itself among the callers.
+    by_python = all(caller.f_globals.get("__name__") == "runpy" for caller in callers)
+    return by_python and os.path.isfile(program.f_globals.get("__file__", ""))
 
 
 def prepare_backend(arguments):
@@ -58,11 +78,13 @@ def backend_of(directory):
 def start(module, **options):
     """Prepare process and backend, then exit with what the `main` of `module` returns.
 
+    To be called by the module code of a script, at its beginning (`keep_freed_memory`).
+
     Args:
         module: Name of the module of a command line.
         **options: What its `main` is called with.
     """
-    keep_freed_memory()
+    keep_freed_memory(inspect.currentframe().f_back)
     prepare_backend(sys.argv[1:])
     try:
         main = importlib.import_module(module).main

@@ -28,6 +28,7 @@ def create_vit_classifier(
     num_classes=100,
     normalization=None,
     augmentation=None,
+    name="small_vit",
     **fields,
 ):
     """Build a Vision Transformer that takes raw images and returns logits.
@@ -45,6 +46,8 @@ def create_vit_classifier(
         normalization: Layer applied to the raw images. Default: a `keras.layers.Normalization`,
             which is the identity until `model.get_layer("normalization").adapt(images)`.
         augmentation: Layer applied after resizing, in training. Default: none.
+        name: Name of the model. The members of an ensemble in one `keras.Model` need different
+            names; `model.name = "other"` renames a model that was loaded.
         **fields: Fields of `ModelConfig` to change: `patch_size=4, pooling="mean"`, …
 
     Returns:
@@ -78,7 +81,7 @@ def create_vit_classifier(
     for index in range(config.num_layers):
         x = _block(config, index)(x)
     logits = _head(x, config, num_classes)
-    return keras.Model(images, logits, name="small_vit")
+    return keras.Model(images, logits, name=name)
 
 
 def transformer_blocks(model):

@@ -58,9 +58,22 @@ class AdamW(keras.optimizers.AdamW):
             )
         self.decay_rule = decay_rule
         self.decay_exclude = tuple(decay_exclude)
+        self.exclude_from_weight_decay()
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Exclude variables from the decay, beside the kinds of `decay_exclude`.
+
+        As in Keras a call replaces an earlier call, and what it excludes is not saved with the
+        optimizer. The kinds of `decay_exclude` stay excluded, and are saved. A compiled train step
+        keeps what was excluded when it was compiled, so call this before training.
+
+        Args:
+            var_list: Variables. Default: none.
+            var_names: Regular expressions, searched for in the variables' names. Default: none.
+        """
         # On TensorFlow the optimizer sees names as "block_0/mlp_output/bias:0".
-        names = [rf"(^|/){name}(:0)?$" for kind in decay_exclude for name in _NAMES_OF[kind]]
-        self.exclude_from_weight_decay(var_names=names)
+        kinds = [rf"(^|/){name}(:0)?$" for kind in self.decay_exclude for name in _NAMES_OF[kind]]
+        super().exclude_from_weight_decay(var_list, [*(var_names or ()), *kinds])
 
     def update_step(self, gradient, variable, learning_rate):
         """Decay `variable`, then make Adam's update."""

@@ -61,7 +61,7 @@ LAYERS = {
             "patch_size": 4,
             "projection_dim": 8,
             "shifts": "all",
-            "shift_ratio": 0.25,
+            "shift_ratio": 0.75,
             "patch_norm": False,
             "stride": (2, 3),
             "norm_epsilon": 1e-3,

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -175,17 +176,99 @@ def test_what_was_begun_goes_on_with_its_backend(name, tmp_path):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's malloc")
-def test_the_process_keeps_freed_memory(monkeypatch):
+def test_the_process_keeps_freed_memory(tmp_path, monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    code = (
-        "import os, resource, run_cifar100 as door; door.keep_freed_memory(); faults = []\n"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import inspect, resource, run_cifar100 as door\n"
+        "door.keep_freed_memory(inspect.currentframe()); faults = []\n"
         "for _ in range(3):\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt; bytearray(2**26)\n"
         "    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
         "print(faults[-1])"
     )
-    faults_as_it_comes = int(run("-c", code, GLIBC_TUNABLES="").stdout)
-    assert int(run("-c", code).stdout) < faults_as_it_comes / 10
+    faults_as_it_comes = int(run(str(script), GLIBC_TUNABLES="").stdout)
+    assert int(run(str(script)).stdout) < faults_as_it_comes / 10
+
+
+@pytest.fixture
+def front_door(tmp_path, monkeypatch):
+    """The front door in a folder of its own, where what it starts prints how it was started.
+
+    Beside it lie scripts that start the same or run the front door: each prints "begun" first.
+    """
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    shutil.copy(ROOT / "run_cifar100.py", tmp_path)
+    (tmp_path / "small_vit").mkdir()
+    (tmp_path / "small_vit" / "__init__.py").touch()
+    (tmp_path / "small_vit" / "cli.py").write_text(
+        "import os, sys\n"
+        "def main():\n"
+        "    print('trained', *sys.argv[1:], os.environ.get('GLIBC_TUNABLES', 'as it was'))\n"
+    )
+    scripts = {
+        "starts": "from run_cifar100 import start; start('small_vit.cli')",
+        "starts_in_a_function": "import run_cifar100\n"
+        "def main(): run_cifar100.start('small_vit.cli')\n"
+        "main()",
+        "runs": "import runpy; runpy.run_path('run_cifar100.py', run_name='__main__')",
+        "executes": "exec(open('run_cifar100.py').read())",
+    }
+    for name, code in scripts.items():
+        (tmp_path / f"{name}.py").write_text(f"print('begun', flush=True)\n{code}\n")
+    return tmp_path
+
+
+def lines_of(folder, *command, stdin=""):
+    """What Python prints that is started with `command` in `folder`."""
+    command = [sys.executable, *command]
+    ended = subprocess.run(
+        command, cwd=folder, input=stdin, capture_output=True, text=True, timeout=60, check=True
+    )
+    return ended.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc is Linux's")
+@pytest.mark.parametrize(
+    ("command", "begun"),
+    [
+        pytest.param("run_cifar100.py --epochs 3", 0, id="script"),
+        pytest.param("-u -X dev run_cifar100.py --epochs 3", 0, id="python-options"),
+        pytest.param("-m run_cifar100 --epochs 3", 0, id="module"),
+        pytest.param("starts.py --epochs 3", 2, id="another-script"),
+    ],
+)
+def test_a_program_of_its_own_starts_over_once(command, begun, front_door):
+    lines = lines_of(front_door, *command.split())
+    assert lines == ["begun"] * begun + [f"trained --epochs 3 {run_cifar100.MALLOC}"]
+
+
+@pytest.mark.parametrize(
+    ("command", "begun"),
+    [
+        pytest.param(["runs.py"], 1, id="runpy"),
+        pytest.param(["-m", "runs"], 1, id="runpy-in-a-module"),
+        pytest.param(["-c", "import runs"], 1, id="runpy-in-a-command"),
+        pytest.param(["executes.py"], 1, id="exec"),
+        pytest.param(["starts_in_a_function.py"], 1, id="function"),
+        pytest.param("-m pdb -c continue -c quit run_cifar100.py".split(), 0, id="pdb"),
+        pytest.param("-m cProfile -o profile run_cifar100.py".split(), 0, id="cProfile"),
+        pytest.param("-m trace --listfuncs run_cifar100.py".split(), 0, id="trace"),
+    ],
+)
+def test_what_runs_the_program_does_not_start_over(command, begun, front_door):
+    lines = lines_of(front_door, *command)
+    assert lines.count("begun") == begun
+    assert lines.count("trained as it was") == 1
+
+
+@pytest.mark.parametrize("script", ["run_cifar100.py", "runs.py", "starts.py"])
+@pytest.mark.parametrize("command", [["-"], []])
+def test_a_program_from_standard_input_trains(command, script, front_door):
+    lines = lines_of(front_door, *command, stdin=(front_door / script).read_text())
+    assert lines.count("trained as it was") == 1
+    assert lines.count("begun") == (script != "run_cifar100.py")
 
 
 def test_a_second_run_finds_its_program_compiled(tmp_path, monkeypatch):

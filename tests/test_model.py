@@ -557,6 +557,39 @@ def test_saved_model_resizes_as_before(saved_as, sides, tmp_path):
     close(logits_of(loaded, images), logits_of(model, images), 1e-6)
 
 
+def ensemble(*members):
+    images = keras.Input((8, 8, 3))
+    return keras.Model(images, keras.layers.Average()([member(images) for member in members]))
+
+
+def test_an_ensemble_predicts_the_mean_and_can_be_saved(tmp_path):
+    members = [randomize(tiny(name=f"member_{seed}"), seed) for seed in range(2)]
+    first, second = (to_numpy(logits_of(member, images_of())) for member in members)
+    assert np.abs(first - second).max() > 0.1
+
+    model = ensemble(*members)
+    model.save(tmp_path / "ensemble.keras")
+    loaded = keras.saving.load_model(tmp_path / "ensemble.keras")
+
+    close(logits_of(model, images_of()), (first + second) / 2)
+    close(logits_of(loaded, images_of()), (first + second) / 2)
+
+
+def test_a_loaded_model_is_renamed_for_an_ensemble(tmp_path):
+    model = tiny()
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    loaded.name = "other"
+
+    close(logits_of(ensemble(model, loaded), images_of()), logits_of(model, images_of()))
+
+
+def test_the_models_name():
+    assert tiny().name == "small_vit"
+    assert tiny(name="other").name == "other"
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_logits_are_float32_under_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)

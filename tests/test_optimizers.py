@@ -120,6 +120,71 @@ def test_excluded_kinds_alone_do_not_decay(excluded, rule):
     assert any(left_alone) == bool(excluded)
 
 
+def small_model():
+    """Four variables, none of them zero: kernel, bias, gamma, beta."""
+    layers = [keras.layers.Dense(3), keras.layers.LayerNormalization()]
+    return randomize(keras.Sequential([keras.Input((3,)), *layers]))
+
+
+def not_decayed(optimizer, variables):
+    """Names of the variables that a step with gradients of zero leaves as they are."""
+    before = [to_numpy(variable) for variable in variables]
+    optimizer.apply([np.zeros(each.shape, "float32") for each in variables], variables)
+    steps = zip(variables, before, strict=True)
+    return {variable.name for variable, start in steps if (to_numpy(variable) == start).all()}
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize(
+    ("names", "listed", "expected"),
+    [
+        pytest.param(["gamma"], [], {"bias", "gamma"}, id="names"),
+        pytest.param([], ["kernel"], {"bias", "kernel"}, id="list"),
+        pytest.param(["gamma"], ["kernel"], {"bias", "gamma", "kernel"}, id="both"),
+        pytest.param([], [], {"bias"}, id="neither"),
+    ],
+)
+def test_what_keras_is_told_to_exclude_is_excluded_beside_decay_exclude(
+    names, listed, expected, built
+):
+    variables = small_model().trainable_variables
+    optimizer = AdamW(0.1, weight_decay=0.5, decay_exclude=("bias",))
+    if built:
+        optimizer.build(variables)
+
+    optimizer.exclude_from_weight_decay(
+        var_list=[variable for variable in variables if variable.name in listed], var_names=names
+    )
+
+    assert not_decayed(optimizer, variables) == expected
+
+
+def test_of_two_calls_the_later_one_counts_as_in_keras():
+    for optimizer, own in [
+        (AdamW(0.1, weight_decay=0.5, decay_exclude=("bias",)), {"bias"}),
+        (keras.optimizers.AdamW(0.1, weight_decay=0.5), set()),
+    ]:
+        optimizer.exclude_from_weight_decay(var_names=["gamma"])
+        optimizer.exclude_from_weight_decay(var_names=["beta"])
+
+        assert not_decayed(optimizer, small_model().trainable_variables) == {"beta"} | own
+
+
+def test_decay_exclude_is_saved_with_a_model(tmp_path):
+    model = small_model()
+    optimizer = AdamW(0.1, weight_decay=0.5, decay_exclude=("bias", "norm"))
+    optimizer.exclude_from_weight_decay(var_names=["kernel"])
+    model.compile(optimizer, loss="mse")
+    optimizer.build(model.trainable_variables)
+    model.save(tmp_path / "model.keras")
+
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+
+    assert loaded.optimizer.get_config() == optimizer.get_config()
+    kept = not_decayed(loaded.optimizer, loaded.trainable_variables)
+    assert kept == {"bias", "gamma", "beta"}
+
+
 def test_decays_once_per_update_when_gradients_are_accumulated():
     optimizer = AdamW(0.1, weight_decay=0.5, decay_rule="decoupled", gradient_accumulation_steps=2)
     variable = keras.Variable(np.ones(3, "float32"))

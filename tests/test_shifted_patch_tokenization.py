@@ -1,5 +1,7 @@
 """Shifted Patch Tokenization against loops over patches, pixels and shifted copies."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -65,6 +67,7 @@ def test_shift_sets(shifts, patch_norm):
     close(tokens, reference_tokens(expected, layer.get_weights()))
 
 
+@pytest.mark.filterwarnings("ignore:.* pixels of images of .* are ignored")
 @pytest.mark.parametrize(
     ("image", "patch", "stride", "ratio", "shift"),
     [
@@ -88,6 +91,52 @@ def test_geometry(image, patch, stride, ratio, shift):
     expected = reference_patches(images, patch, stride, "all", shift)
     close(patches, expected, 0)
     close(tokens, reference_tokens(expected, layer.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("image", "patch", "stride", "shifts", "pixels", "rows", "columns"),
+    [
+        pytest.param((25, 43), 8, 8, "none", 115, 1, 3, id="remainder"),
+        pytest.param((25, 43), 8, 8, "cardinal", 3, 0, 0, id="corner"),
+        pytest.param((12, 13), 4, 3, "none", 26, 2, 0, id="overlap"),
+        pytest.param((12, 13), (4, 5), (4, 3), "none", 24, 0, 2, id="non-square-overlap"),
+        pytest.param((8, 9), 2, 3, "none", 36, 2, 3, id="gaps"),
+        pytest.param((21, 21), 8, 8, "all", 41, 1, 1, id="beyond-the-shift"),
+    ],
+)
+def test_pixels_that_no_patch_sees_are_warned_of_once(
+    image, patch, stride, shifts, pixels, rows, columns
+):
+    layer = ShiftedPatchTokenization(
+        patch_size=patch, stride=stride, shifts=shifts, projection_dim=5, patch_norm=False
+    )
+    numbered = np.arange(1, image[0] * image[1] + 1).reshape(1, *image, 1)
+
+    with pytest.warns(UserWarning) as warned:
+        _, patches = layer(numbered)
+        layer(numbered)
+
+    ignored = ~np.isin(numbered[0, ..., 0], to_numpy(patches))
+    assert (ignored.sum(), ignored.all(1).sum(), ignored.all(0).sum()) == (pixels, rows, columns)
+    (message,) = [str(each.message) for each in warned if each.category is UserWarning]
+    assert f"{pixels} pixels of images of {image[0]} x {image[1]} are ignored" in message
+    assert f"(whole rows: {rows}, whole columns: {columns})" in message
+
+
+@pytest.mark.parametrize(
+    ("image", "kwargs"),
+    [
+        pytest.param((24, 40), {"vanilla": True}, id="no-remainder"),
+        pytest.param((25, 43), {}, id="remainder-in-shifted-copies"),
+        pytest.param((12, 20), {"vanilla": True, "stride": 2}, id="overlap"),
+    ],
+)
+def test_nothing_is_warned_of_where_all_pixels_are_seen(image, kwargs):
+    layer = ShiftedPatchTokenization(patch_size=8, projection_dim=5, **kwargs)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        layer.build((None, *image, 3))
 
 
 def test_a_shift_is_whole_where_its_product_is():

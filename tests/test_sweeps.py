@@ -1,14 +1,16 @@
 """The sweeps as data: their arms, the runs they come to, and what their rows show."""
 
+import warnings
+
 import keras
 import pytest
 from made_up import made_up_result
 from matplotlib.figure import Figure
 
-from small_vit import datasets
+from small_vit import ShiftedPatchTokenization, datasets
 from small_vit.callbacks import clock
 from small_vit.comparison import Estimate
-from small_vit.config import whole_shift
+from small_vit.config import as_pair, whole_shift
 from small_vit.errors import InputError
 from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper
@@ -56,6 +58,20 @@ def test_every_sweep_is_a_grid_of_different_experiments_on_every_recipe(name, re
     assert {arm.baseline for arm in arms} < {arm.name for arm in arms}
     assert all(arm.config.recipe == recipe for arm in arms)
     assert not any(character in arm.name for arm in arms for character in "/ ")
+
+
+def test_no_recipe_and_no_arm_of_a_sweep_ignores_pixels():
+    names = ("image_size", "patch_size", "stride", "shifts", "shift_ratio")
+    arms = [arm for name, recipe in EVERY_SWEEP for arm in SWEEPS[name].arms(RECIPES[recipe]())]
+    tokenizations = {tuple(getattr(arm.config.model, name) for name in names) for arm in arms}
+    assert len(tokenizations) > 20
+    for values in tokenizations:
+        layer = ShiftedPatchTokenization(
+            **dict(zip(names, values, strict=True)), projection_dim=1, patch_norm=False
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            layer.build((None, *as_pair(layer.image_size), 3))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Shifted Patch Tokenization: patches that see half a patch beyond their border."""
 
+import warnings
+
 import keras
 import numpy as np
 from keras import ops
@@ -27,6 +29,10 @@ class ShiftedPatchTokenization(keras.layers.Layer):
     The image and its copies, shifted and zero-padded, are stacked on the channel axis; every patch
     of the stack is flattened, layer-normalised and projected to a token. With `vanilla=True` it is
     the ordinary ViT tokenization: no copies, no normalisation.
+
+    Where patches at that stride do not fill an image, pixels at its lower and right border (with a
+    stride beyond the patch size also between the patches) may be in no patch of it or of a shifted
+    copy. Such pixels are ignored, as in the Keras example; `build` warns of them.
 
     Source: Lee, Lee and Song, arXiv 2112.13492, section 3.1, equations 5 to 7. Weights, their order
     and the order of a patch's values are those of the Keras example `vit_small_ds`.
@@ -58,6 +64,9 @@ class ShiftedPatchTokenization(keras.layers.Layer):
     Raises:
         ValueError: if an argument is out of range or the images do not fit `image_size`,
             `patch_size` or `num_patches`.
+
+    Warns:
+        UserWarning: once a build, if pixels are ignored; it says how many.
     """
 
     def __init__(
@@ -114,11 +123,12 @@ class ShiftedPatchTokenization(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        """Check the images' shape and create the weights."""
+        """Check the images' shape, warn of pixels that no patch sees, and create the weights."""
         _, rows, columns, features = self._patches_shape(input_shape)
         self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         flat_shape = (input_shape[0], rows * columns, features)
         self._pixel_index = self._index_pixels(tuple(input_shape[1:3]), rows, columns)
+        self._warn_of_ignored_pixels(*input_shape[1:3])
         self.projection.build(flat_shape)
         if self.layer_norm is not None:
             self.layer_norm.build(flat_shape)
@@ -213,6 +223,21 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         padded_width = image_size[1] + 2 * shift[1]
         index = y[:, None, :, None, :] * padded_width + x[None, :, None, :, :]
         return index.reshape(rows, columns, -1).astype("int32")
+
+    def _warn_of_ignored_pixels(self, height, width):
+        down, right = self._shift
+        seen = np.zeros((height + 2 * down, width + 2 * right), bool)
+        seen.flat[self._pixel_index] = True
+        ignored = ~seen[down : down + height, right : right + width]
+        if ignored.any():
+            rows, columns = ignored.all(axis=1).sum(), ignored.all(axis=0).sum()
+            warnings.warn(
+                f"{ignored.sum()} pixels of images of {height} x {width} are ignored (whole rows: "
+                f"{rows}, whole columns: {columns}): no patch of patch_size={self.patch_size} at "
+                f"stride={self.stride} sees them. Resize, crop or pad the images, or change "
+                "patch_size or stride.",
+                stacklevel=2,
+            )
 
 
 def _positions(patches, stride, patch_size, offsets):

@@ -144,6 +144,23 @@ def test_dtype_policy(case, policy, compute_dtype):
     assert {variable.dtype for variable in layer.trainable_variables} <= {"float32"}
 
 
+BUILT_FOR_A_SHAPE = ["spt", "encoder", "encoder_class_token", "resize", "lsa", "block"]
+
+
+@pytest.mark.parametrize("name", BUILT_FOR_A_SHAPE)
+def test_a_built_layer_refuses_another_shape(name):
+    """What broadcasts or divides by chance must not pass: one token, half the width."""
+    case = LAYERS[name]
+    layer = case.make_built()
+    *places, width = case.input_shape
+    others = [(*places, width // 2 if width > 3 else 1)]
+    if name not in ("lsa", "block"):  # attention takes any number of tokens
+        others.append((1, *case.input_shape[1:]))
+    for shape in others:
+        with pytest.raises(ValueError):
+            case.run(layer, np.ones((2, *shape), "float32"))
+
+
 @pytest.mark.skipif(BACKEND == "torch", reason="torch has no XLA here")
 def test_compiles_with_xla(case):
     layer, x = case.make_built(), case.inputs()

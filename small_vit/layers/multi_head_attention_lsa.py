@@ -292,6 +292,12 @@ def _project(inputs, projection):
         return projection(inputs)
     bound = len(inputs.shape) - 2  # all axes but batch and tokens
     kernel = projection.kernel
+    if tuple(inputs.shape[2:]) != tuple(kernel.shape[:bound]):
+        # The rows of other widths would be other tokens' ends and beginnings.
+        raise ValueError(
+            f"The projection {projection.name!r} was built for tokens of shape "
+            f"{tuple(kernel.shape[:bound])}. Received: {tuple(inputs.shape[2:])}"
+        )
     width, outputs = math.prod(kernel.shape[:bound]), kernel.shape[bound:]
     rows = ops.matmul(ops.reshape(inputs, (-1, width)), ops.reshape(kernel, (width, -1)))
     if projection.bias is not None:

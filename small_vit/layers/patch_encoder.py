@@ -75,6 +75,8 @@ class PatchEncoder(keras.layers.Layer):
                 f"PatchEncoder expects (batch, {self._count}, {self.projection_dim}). "
                 f"Received: input_shape={tuple(input_shape)}"
             )
+        # Keras checks it at each call: a single token would broadcast over all positions.
+        self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         # Cloned, since a second draw from one initializer instance would repeat the first.
         if self.class_token:
             self._class_token = self.add_weight(

@@ -42,6 +42,7 @@ class Resize(keras.layers.Layer):
                 "Resize needs images of a known height and width. "
                 f"Received: input_shape={tuple(input_shape)}"
             )
+        self.input_spec = keras.InputSpec(shape=(None, *sides, input_shape[3]))
         self._means = None
         if any(new < old for new, old in zip(self.size, sides, strict=True)):
             self._means = [_triangle_means(*pair) for pair in zip(sides, self.size, strict=True)]

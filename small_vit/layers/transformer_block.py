@@ -83,6 +83,7 @@ class TransformerBlock(keras.layers.Layer):
         policy = self.dtype_policy
         norm = {"epsilon": self.norm_epsilon, "dtype": policy}
         dim = input_shape[-1]
+        self.input_spec = keras.InputSpec(ndim=3, axes={-1: dim})
 
         def dense(name):
             # A second draw from one initializer instance would repeat the first.

@@ -1,4 +1,4 @@
-"""Render the tables of the README and of experiments/SPEED.md from the measured rows."""
+"""Render the tables of the README and of docs/ from the measured rows."""
 
 import sys
 from dataclasses import dataclass
@@ -68,7 +68,11 @@ class CommandLine:
 
     check: bool = False
     """Change nothing; exit with 1 if a document does not show what the rows give."""
-    documents: tuple[Path, ...] = (ROOT / "README.md", ROOT / "experiments" / "SPEED.md")
+    documents: tuple[Path, ...] = (
+        ROOT / "README.md",
+        ROOT / "docs" / "results.md",
+        ROOT / "docs" / "speed.md",
+    )
     """The files with the markers."""
 
 
@@ -122,6 +126,8 @@ def _table(name):
         if not groups:
             return not_yet_run(sweep_command(sweep, recipe))
         return "\n\n".join(_sweep_part(sweep, recipe, rows) for rows in groups)
+    if not groups and name in RECIPES:
+        return not_yet_run(comparison_command(name))
     if not groups:
         raise InputError(f"There are no rows in {RESULTS / name}.jsonl.")
     return "\n\n".join(map(comparison_table, groups))

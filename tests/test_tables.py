@@ -28,7 +28,10 @@ def result(seed):
     return made_up_result(arm="vanilla", seed=seed)
 
 
-@pytest.mark.parametrize(("document", "table"), [("README.md", "cpu"), ("SPEED.md", "benchmark")])
+@pytest.mark.parametrize(
+    ("document", "table"),
+    [("README.md", "cpu"), ("results.md", "epochs"), ("speed.md", "benchmark")],
+)
 def test_a_document_shows_what_the_rows_give(document, table):
     (path,) = [path for path in tables.CommandLine().documents if path.name == document]
     text = path.read_text()

@@ -23,12 +23,13 @@ def written_whole(path):
             os.fsync(written.fileno())
         os.replace(partial, path)
     except OSError as error:
-        with suppress(OSError):  # the disk may refuse that, too
-            partial.unlink(missing_ok=True)
         raise InputError(
             f"Could not write {path}: {error.strerror or error}. Free space there or write "
             "elsewhere; a run that has begun goes on with --resume."
         ) from error
+    finally:
+        with suppress(OSError):  # the disk may refuse that, too
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path, text):

@@ -19,13 +19,15 @@ def read_image(path, size, channels=3) -> np.ndarray:
         uint8 `(height, width, channels)`.
 
     Raises:
-        InputError: if the file is missing or no image, or if its levels have no known range.
+        InputError: if the file is missing, damaged or no image, or if its levels have no known
+            range.
     """
     try:
         with Image.open(path) as image:
             opaque = _on_white(_with_8_bits(ImageOps.exif_transpose(image)))
             return fit_image(opaque.convert("L" if channels == 1 else "RGB"), size)
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    # A damaged file makes Pillow raise errors of many types, for a PNG a SyntaxError.
+    except Exception as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"Cannot read {path} as an image: {reason}.") from error
 

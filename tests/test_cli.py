@@ -198,7 +198,7 @@ def front_door(tmp_path, monkeypatch):
     Beside it lie scripts that start the same or run the front door: each prints "begun" first.
     """
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     shutil.copy(ROOT / "run_cifar100.py", tmp_path)
     (tmp_path / "small_vit").mkdir()
     (tmp_path / "small_vit" / "__init__.py").touch()
@@ -264,7 +264,7 @@ def test_what_runs_the_program_does_not_start_over(command, begun, front_door):
 
 
 @pytest.mark.parametrize("script", ["run_cifar100.py", "runs.py", "starts.py"])
-@pytest.mark.parametrize("command", [["-"], []])
+@pytest.mark.parametrize("command", [["-"], [], ["/dev/stdin"]])
 def test_a_program_from_standard_input_trains(command, script, front_door):
     lines = lines_of(front_door, *command, stdin=(front_door / script).read_text())
     assert lines.count("trained as it was") == 1

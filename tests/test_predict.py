@@ -1,6 +1,8 @@
 """A trained model used from the shell: what it is given, and what it refuses."""
 
+import csv
 import json
+import os
 import sys
 import zipfile
 
@@ -8,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import expit, softmax
 
 from small_vit import predict
 from small_vit.errors import InputError
@@ -16,14 +19,29 @@ from small_vit.images import read_image
 pytestmark = pytest.mark.any_backend
 
 
-def save_model(path, *shape, classes=3):
-    """Save a classifier of the mean level: 0 for black to 1 for white, times the class's index."""
+def save_model(path, *shape, classes=3, activation=None, behind=()):
+    """Save a classifier of the mean level: 0 for black to 1 for white, times the class's index.
+
+    Args:
+        path: The file.
+        *shape: (height, width, channels).
+        classes: Number of outputs; a single one is that of index 1.
+        activation: Of the layer whose outputs these are.
+        behind: Layers behind that.
+    """
     mean = [keras.layers.Rescaling(1 / 255), keras.layers.GlobalAveragePooling2D()]
-    weigh = keras.layers.Dense(classes, use_bias=False)
-    model = keras.Sequential([keras.Input(shape), *mean, weigh])
-    weights = np.repeat([np.arange(classes)], shape[-1], axis=0) / shape[-1]
-    weigh.set_weights([weights])
+    weigh = keras.layers.Dense(classes, activation=activation, use_bias=False)
+    model = keras.Sequential([keras.Input(shape), *mean, weigh, *behind])
+    indices = np.arange(classes) if classes > 1 else [1]
+    weigh.set_weights([np.repeat([indices], shape[-1], axis=0) / shape[-1]])
     model.save(path)
+
+
+def run(monkeypatch, capsys, *arguments):
+    """Run the command line in this process; return its exit code, output and errors."""
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    code = predict.main()
+    return code, *capsys.readouterr()
 
 
 def refused(monkeypatch, capsys, *arguments):
@@ -48,19 +66,120 @@ def photo(tmp_path):
 
 
 @pytest.mark.parametrize(("channels", "classes"), [(1, 7), (3, 2)])
+@pytest.mark.parametrize(
+    ("activation", "behind"),
+    [
+        pytest.param(None, (), id="logits"),
+        pytest.param("softmax", (), id="softmax"),
+        pytest.param(None, (keras.layers.Softmax,), id="softmax-layer"),
+        pytest.param("softmax", (keras.layers.Softmax,), id="twice-softmax"),
+        pytest.param(None, (lambda: keras.layers.Activation("softmax"),), id="activation-layer"),
+    ],
+)
 def test_the_most_probable_classes_are_printed_by_name(
-    channels, classes, photo, tmp_path, monkeypatch, capsys
+    activation, behind, channels, classes, photo, tmp_path, monkeypatch, capsys
 ):
-    save_model(tmp_path / "model.keras", 8, 6, channels, classes=classes)
+    path, head = tmp_path / "model.keras", [make() for make in behind]
+    save_model(path, 8, 6, channels, classes=classes, activation=activation, behind=head)
     names = [f"name {index}" for index in range(classes)]
     (tmp_path / "classes.json").write_text(json.dumps(names))
-    monkeypatch.setattr(sys, "argv", ["predict", str(tmp_path), str(photo), str(photo)])
-    predict.main()
-    logits = np.arange(classes)
-    shares = np.exp(logits) / np.exp(logits).sum()
+    shares = np.arange(classes)
+    # Each softmax is the model's own but the one that makes logits probabilities.
+    for _ in range(max(1, len(behind) + (activation is not None))):
+        shares = softmax(shares)
     best = sorted(zip(shares, names, strict=True), reverse=True)[:5]
     block = [str(photo), *(f"  {share:7.2%}  {name}" for share, name in best)]
-    assert capsys.readouterr().out.splitlines() == block * 2
+    code, out, error = run(monkeypatch, capsys, tmp_path, photo, photo)
+    assert (code, out.splitlines(), error) == (0, block * 2, "")
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+def test_a_single_output_is_that_of_the_second_of_two_classes(
+    activation, photo, tmp_path, monkeypatch, capsys
+):
+    save_model(tmp_path / "model.keras", 8, 6, 3, classes=1, activation=activation)
+    share = expit(1)
+    for names in (["class 0", "class 1"], ["cat", "dog"]):
+        block = [str(photo), f"  {share:7.2%}  {names[1]}", f"  {1 - share:7.2%}  {names[0]}"]
+        assert run(monkeypatch, capsys, tmp_path, photo)[1].splitlines() == block
+        (tmp_path / "classes.json").write_text('["cat", "dog"]')
+
+
+def test_the_last_layer_is_found_in_models_within_models():
+    images = keras.Input((8, 6, 3))
+    for activation, kind in (("softmax", "probabilities"), ("linear", "logits")):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation=activation)]
+        inner = keras.Sequential([keras.Input((8, 6, 3)), *layers])
+        functional = keras.Model(images, inner(images))
+        for model in (inner, functional, keras.Sequential([keras.Input((8, 6, 3)), functional])):
+            assert predict.kind_of_outputs(model) == kind
+
+
+UNTOLD = {
+    "relu": (3, lambda x: keras.layers.Dense(3, activation="relu")(x)),
+    "sigmoid": (3, lambda x: keras.layers.Dense(3, activation="sigmoid")(x)),
+    "softmax": (1, lambda x: keras.layers.Dense(1, activation="softmax")(x)),
+    "Softmax": (3, lambda x: keras.ops.softmax(keras.layers.Dense(3)(x))),
+    "Average": (3, lambda x: keras.layers.Average()([x, x])),
+    # Often used to turn half precision into float32, behind logits as behind probabilities.
+    "linear": (3, lambda x: keras.layers.Activation("linear", dtype="float32")(x)),
+    "LeakyReLU": (3, lambda x: keras.layers.Dense(3, activation=keras.layers.LeakyReLU())(x)),
+}
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_a_last_layer_that_does_not_tell_is_refused(name, photo, tmp_path, monkeypatch, capsys):
+    units, head = UNTOLD[name]
+    images = keras.Input((8, 6, 3))
+    model = keras.Model(images, head(keras.layers.GlobalAveragePooling2D()(images)))
+    model.save(tmp_path / "other.keras")
+    error = refused(monkeypatch, capsys, tmp_path / "other.keras", photo)
+    assert f"does not tell whether its {units} outputs are logits or probabilities" in error
+    assert name in error.split("Received: ")[1]
+    assert "Say it with --outputs." in error
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_what_the_last_layer_does_not_tell_can_be_said(kind, photo, tmp_path, monkeypatch, capsys):
+    activation = "softmax" if kind == "probabilities" else None
+    behind = [keras.layers.Dropout(0.5)]
+    save_model(tmp_path / "other.keras", 8, 6, 3, activation=activation, behind=behind)
+    arguments = (tmp_path / "other.keras", photo, "--outputs", kind)
+    code, out, _ = run(monkeypatch, capsys, *arguments)
+    assert (code, out.splitlines()[1]) == (0, f"  {softmax([0, 1, 2])[2]:7.2%}  class 2")
+
+
+def test_outputs_that_are_no_probabilities_are_refused(photo, tmp_path, monkeypatch, capsys):
+    model = tmp_path / "other.keras"
+    save_model(model, 8, 6, 3, activation="sigmoid")
+    error = refused(monkeypatch, capsys, model, photo, "--outputs", "probabilities")
+    assert "no probabilities of classes that exclude each other. Received: values from 0.5" in error
+    save_model(model, 8, 6, 3, behind=[keras.layers.Rescaling(float("nan"))])
+    error = refused(monkeypatch, capsys, model, photo, "--outputs", "logits")
+    assert "no logits of classes that exclude each other. Received: values from nan" in error
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kind", "expected"),
+    [
+        ([[0.5, 0.5], [0.0, 1.0]], "probabilities", [[0.5, 0.5], [0.0, 1.0]]),
+        # They might be logits, and are if they are said to be.
+        ([[0.5, 0.5], [0.0, 1.0]], "logits", [[0.5, 0.5], [1 - expit(1), expit(1)]]),
+        ([[0.25], [1.0]], "probabilities", [[0.75, 0.25], [0.0, 1.0]]),
+        ([[-1.0], [200.0]], "logits", [[1 - expit(-1), expit(-1)], [0.0, 1.0]]),
+        ([[0.3340, 0.3330, 0.3310]], "probabilities", [[0.3340, 0.3330, 0.3310]]),
+    ],
+)
+def test_probabilities_of_outputs(outputs, kind, expected):
+    probabilities = predict.class_probabilities(np.array(outputs), kind)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("outputs", [[[0.5, 0.4]], [[-0.1, 1.1]], [[1.5]], [[float("nan")] * 2]])
+def test_what_cannot_be_probabilities_is_refused(outputs):
+    with pytest.raises(InputError, match="no probabilities"):
+        predict.class_probabilities(np.array(outputs), "probabilities")
 
 
 def test_without_names_classes_are_numbered(tmp_path):
@@ -152,6 +271,149 @@ def test_names_that_are_not_one_a_class_are_refused(
     assert f"Received: {received}." in error
 
 
+# ---------------------------------------------------------------------------------- many images
+
+
+@pytest.fixture
+def ramp(tmp_path):
+    """Ten images, of the levels 0, 20, …, 180."""
+    paths = [tmp_path / f"{level}.png" for level in range(0, 200, 20)]
+    for path in paths:
+        Image.new("L", (12, 10), int(path.stem)).save(path)
+    return paths
+
+
+def table(path):
+    """The rows of a CSV file: its first, and the others."""
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    return header, rows
+
+
+@pytest.mark.parametrize("batch_size", [4, 5, 32])
+def test_a_table_has_a_row_for_each_image(batch_size, ramp, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(predict, "BATCH_SIZE", batch_size)
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    (tmp_path / "classes.json").write_text('["a, b", "class", "ü"]')
+    out = tmp_path / "table.csv"
+    code, printed, error = run(monkeypatch, capsys, tmp_path, *ramp, "--csv", out)
+    assert (code, printed, error) == (0, f"Written to {out}\n", "")
+    header, rows = table(out)
+    assert header == ["file", "class", "probability", "a, b", "class", "ü"]
+    assert [row[0] for row in rows] == [str(path) for path in ramp]
+    shares = softmax([[int(path.stem) / 255 * index for index in range(3)] for path in ramp], 1)
+    numbers = np.array([row[2:] for row in rows], float)
+    np.testing.assert_allclose(numbers[:, 1:], shares, rtol=1e-5)
+    np.testing.assert_array_equal(numbers[:, 0], numbers[:, 1:].max(1))
+    # Black has no most probable class: its first is named.
+    assert [row[1] for row in rows] == ["a, b"] + ["ü"] * 9
+
+
+def test_few_images_are_in_memory_at_a_time(ramp, tmp_path, monkeypatch, capsys):
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    monkeypatch.setattr(predict, "BATCH_SIZE", 4)
+    events = []
+    read, step = predict.read_image, keras.Sequential.predict_on_batch
+    monkeypatch.setattr(predict, "read_image", lambda *a: (events.append("read"), read(*a))[1])
+    monkeypatch.setattr(
+        keras.Sequential,
+        "predict_on_batch",
+        lambda model, images: (events.append(len(images)), step(model, images))[1],
+    )
+    run(monkeypatch, capsys, tmp_path, *ramp)
+    # One size, so that the last batch is not compiled for itself.
+    assert events == [*["read"] * 4, 4, *["read"] * 4, 4, *["read"] * 2, 4]
+
+
+@pytest.mark.parametrize("into_a_table", [False, True])
+def test_an_unreadable_image_does_not_cost_the_others(
+    into_a_table, ramp, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(predict, "BATCH_SIZE", 3)
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    (tmp_path / "notes.txt").write_text("no image")
+    bad = [tmp_path / "notes.txt", tmp_path / "absent.png", tmp_path]
+    images = [bad[0], *ramp[:4], bad[1], *ramp[4:], bad[2]]
+    out = tmp_path / "table.csv"
+    arguments = ["--csv", out] if into_a_table else []
+    code, printed, error = run(monkeypatch, capsys, tmp_path, *images, *arguments)
+    assert code == 1
+    messages = error.splitlines()
+    assert len(messages) == 3
+    for path, message in zip(bad, messages, strict=True):
+        assert message.startswith(f"error: Cannot read {path} as an image: ")
+    named = [line for line in printed.splitlines() if line.endswith(".png")]
+    assert [str(path) for path in ramp] == (
+        [row[0] for row in table(out)[1]] if into_a_table else named
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are text")
+def test_a_files_name_need_not_be_text(tmp_path, monkeypatch, capsysbinary):
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    name, out = tmp_path / os.fsdecode(b"caf\xe9.png"), tmp_path / "table.csv"
+    Image.new("L", (12, 10)).save(name)
+    code, printed, _ = run(monkeypatch, capsysbinary, tmp_path, name)
+    assert (code, printed.splitlines()[0]) == (0, os.fsencode(name))
+    assert run(monkeypatch, capsysbinary, tmp_path, name, "--csv", out)[0] == 0
+    assert out.read_bytes().splitlines()[1].startswith(os.fsencode(name) + b",")
+
+
+def test_where_no_image_can_be_read_the_table_is_empty(tmp_path, monkeypatch, capsys):
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    out = tmp_path / "table.csv"
+    assert run(monkeypatch, capsys, tmp_path, tmp_path / "absent.png", "--csv", out)[0] == 1
+    assert table(out) == (["file", "class", "probability", "class 0", "class 1", "class 2"], [])
+
+
+def test_a_table_that_is_not_finished_leaves_the_old_one(ramp, tmp_path, monkeypatch, capsys):
+    save_model(tmp_path / "model.keras", 8, 6, 1, activation="sigmoid")
+    out = tmp_path / "table.csv"
+    out.write_text("old")
+    files = set(tmp_path.iterdir())
+    arguments = (tmp_path, *ramp, "--csv", out, "--outputs", "probabilities")
+    refused(monkeypatch, capsys, *arguments)
+    assert (out.read_text(), set(tmp_path.iterdir())) == ("old", files)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("absent/table.csv", "No such file"), ("", "--csv must name a file")],
+)
+def test_a_table_that_cannot_be_written_is_refused_at_once(
+    name, message, ramp, tmp_path, monkeypatch, capsys
+):
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    monkeypatch.setattr(predict, "read_image", None)
+    error = refused(monkeypatch, capsys, tmp_path, *ramp, "--csv", tmp_path / name)
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("out_is_terminal", "error_is_terminal", "into_a_table", "shown"),
+    [
+        pytest.param(True, True, True, True, id="table"),
+        pytest.param(False, True, False, True, id="results-into-a-file"),
+        pytest.param(True, True, False, False, id="results-on-the-terminal"),
+        pytest.param(True, False, True, False, id="errors-into-a-file"),
+    ],
+)
+def test_progress_is_shown_on_a_terminal_that_shows_no_results(
+    out_is_terminal, error_is_terminal, into_a_table, shown, ramp, tmp_path, monkeypatch, capsys
+):
+    save_model(tmp_path / "model.keras", 8, 6, 1)
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_terminal)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: error_is_terminal)
+    arguments = ["--csv", tmp_path / "table.csv"] if into_a_table else []
+    code, out, error = run(monkeypatch, capsys, tmp_path, *ramp, *arguments)
+    assert code == 0
+    assert ("images, left" in error) == shown
+    assert "images, left" not in out
+
+
 # ---------------------------------------------------------------------------------- the images
 
 
@@ -196,6 +458,16 @@ def test_levels_of_no_known_range_are_refused(pixels, message, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "levels.tif")
     with pytest.raises(InputError, match=rf"levels\.tif as an image: .*{message}"):
         read_image(tmp_path / "levels.tif", (16, 16))
+
+
+def test_a_damaged_image_is_refused(tmp_path):
+    """The second of a large image's chunks has lost its name."""
+    path, noise = tmp_path / "damaged.png", np.random.default_rng(0).bytes(3 * 200 * 200)
+    Image.frombytes("RGB", (200, 200), noise).save(path)
+    before, first, second = path.read_bytes().split(b"IDAT")
+    path.write_bytes(before + b"IDAT" + first + bytes(4) + second)
+    with pytest.raises(InputError, match=r"damaged\.png as an image: broken PNG file"):
+        read_image(path, (8, 8))
 
 
 def test_colours_that_pillow_does_not_convert_are_refused(tmp_path):

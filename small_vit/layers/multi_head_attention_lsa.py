@@ -262,15 +262,18 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             tokens = ops.shape(scores)[2:]
             # The reshape fails where numbers of tokens that are not known before a call differ.
             scores = scores + _LOW * ops.reshape(ops.eye(tokens[0]), tokens)
+        scores = ops.cast(self._masked_softmax(scores, attention_mask), self.compute_dtype)
+        dropped = self.attention_dropout(scores, training=training)
+        attended = ops.matmul(dropped, ops.transpose(value, (0, 2, 1, 3)))
+        return ops.transpose(attended, (0, 2, 1, 3)), scores
+
+    def _masked_softmax(self, scores, attention_mask=None):
         if attention_mask is not None:
             if len(attention_mask.shape) == 3:
                 attention_mask = attention_mask[:, None]
             # Twice as low, so that what it leaves out loses even to the diagonal.
             scores = ops.where(attention_mask, scores, scores + 2 * _LOW)
-        scores = ops.cast(ops.softmax(scores), self.compute_dtype)
-        dropped = self.attention_dropout(scores, training=training)
-        attended = ops.matmul(dropped, ops.transpose(value, (0, 2, 1, 3)))
-        return ops.transpose(attended, (0, 2, 1, 3)), scores
+        return ops.softmax(scores)
 
     def _scale(self, query):
         if self.tau is None:

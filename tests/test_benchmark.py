@@ -78,6 +78,18 @@ def test_the_examples_formulation_has_the_examples_weights(arm, parameters):
     assert count_parameters(build(config)) == parameters
 
 
+def test_the_examples_formulation_starts_as_the_example_did():
+    """Limits of query, key and value, and of the output: Keras 2's fans of a convolution."""
+    model = build(MODELS["example"])
+    largest = {
+        shape: max(np.abs(to_numpy(v)).max() for v in model.weights if tuple(v.shape) == shape)
+        for shape in [(64, 4, 64), (4, 64, 64)]
+    }
+    limits = {(64, 4, 64): (6 / (256 + 4096)) ** 0.5, (4, 64, 64): (6 / 512) ** 0.5}
+    for shape, limit in limits.items():
+        assert 0.99 * limit < largest[shape] <= limit * 1.000001
+
+
 def test_the_examples_formulation_computes_what_our_model_computes():
     config = MODELS["tiny"]
     theirs, ours = build(config), create_vit_classifier(config)

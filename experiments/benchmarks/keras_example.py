@@ -83,9 +83,12 @@ def build(config, augment=None):
     attention = layers.MultiHeadAttention if vanilla else _Attention
     for _ in range(config.num_layers):
         normed = layers.LayerNormalization(epsilon=1e-6)(x)
-        attended = attention(config.num_heads, config.key_dim, dropout=config.attention_dropout)(
-            normed, normed, attention_mask=mask
-        )
+        attended = attention(
+            config.num_heads,
+            config.key_dim,
+            dropout=config.attention_dropout,
+            kernel_initializer=_keras2_initializer(),
+        )(normed, normed, attention_mask=mask)
         x = layers.Add()([attended, x])
         normed = layers.LayerNormalization(epsilon=1e-6)(x)
         units = (int(config.mlp_ratio * config.projection_dim), config.projection_dim)
@@ -96,6 +99,13 @@ def build(config, augment=None):
     x = layers.Dropout(config.head_dropout)(x)
     x = _mlp(x, config.head_units, config.head_dropout)
     return keras.Model(images, layers.Dense(NUM_CLASSES, dtype="float32")(x))
+
+
+def _keras2_initializer():
+    """Glorot's with the fans that the example's Keras read off a projection's kernel of 3 axes."""
+    return keras.initializers.VarianceScaling(
+        1.0, "fan_avg", "uniform", input_axes=(0, 1), output_axes=(0, 2)
+    )
 
 
 def _augmentation(config, augment):

@@ -14,7 +14,7 @@ from small_vit.schedules import WarmUpCosine
 
 def build_model(config, dataset):
     """Return the config's classifier for the dataset's images, normalised by their statistics."""
-    mean, variance = channel_statistics(dataset.train.images)
+    mean, variance = channel_statistics(dataset.train)
     augment = config.augment
     affine = (augment.flip, augment.rotation, augment.zoom, augment.translation)
     return create_vit_classifier(
@@ -67,24 +67,26 @@ def raw_augmentation(augment, mean, variance):
     return layers, Mix(augment.mix) if augment.mix else None
 
 
-def channel_statistics(images):
-    """Return each channel's mean and variance over uint8 images, without a float copy of them.
+def channel_statistics(split):
+    """Return each channel's mean and variance over the images of a split, read part by part.
 
     Args:
-        images: uint8 `(examples, height, width, channels)`.
+        split: `Split`.
 
     Returns:
         Two lists of floats, in units of pixel values.
     """
     values = np.arange(256)
-    means, variances = [], []
-    for channel in range(images.shape[-1]):
-        # A part at a time: bincount makes eight bytes of each.
-        parts = np.array_split(images[..., channel], -(-len(images) // 1000))
-        counts = sum(np.bincount(part.ravel(), minlength=256) for part in parts)
-        share = counts / counts.sum()
-        means.append(float(share @ values))
-        variances.append(float(share @ (values - means[-1]) ** 2))
+    counts = np.zeros((split.image_shape[-1], 256))
+    # Small parts: bincount makes eight bytes of each value.
+    for images in split.parts(part_bytes=4 * 2**20):
+        for channel, of_channel in enumerate(counts):
+            of_channel += np.bincount(images[..., channel].ravel(), minlength=256)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    means = [float(share @ values) for share in shares]
+    variances = [
+        float(share @ (values - mean) ** 2) for share, mean in zip(shares, means, strict=True)
+    ]
     return means, variances
 
 

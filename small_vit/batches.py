@@ -44,4 +44,4 @@ class ShuffledBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         targets = keras.utils.to_categorical(self.split.labels[rows], self.num_classes)
-        return self.split.images[rows], targets.astype("float32")
+        return self.split.read(rows), targets.astype("float32")

@@ -65,7 +65,7 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Evaluate the model as it is."""
-        logits = predict_logits(self.model, self.split.images, self.batch_size)
+        logits = predict_logits(self.model, self.split, self.batch_size)
         # The last step of an epoch breaks the weights only after its loss was computed.
         if not np.isfinite(logits).all():
             raise TrainingDiverged("The model's outputs are no longer finite numbers.")

@@ -11,19 +11,26 @@ from small_vit.tf_data import without_autotuning
 CALIBRATION_BINS = 15
 
 
-def predict_logits(model, images, batch_size=256):
-    """Return a model's logits, in batches of one size.
-
-    The last batch is padded rather than short: one compiled program serves all, and any number of
-    devices can share it.
+def predict_logits(model, split, batch_size=256):
+    """Return a model's logits for the images of a split, which are read part by part.
 
     Args:
         model: Maps images to logits.
-        images: `(examples, height, width, channels)`.
+        split: `Split`.
         batch_size: Images a batch.
 
     Returns:
         float32 array `(examples, classes)`.
+    """
+    parts = split.parts(multiple=batch_size)
+    return np.concatenate([_predict(model, images, batch_size) for images in parts])
+
+
+def _predict(model, images, batch_size):
+    """Predict in batches of one size.
+
+    The last batch is padded rather than short: one compiled program serves all, and any number of
+    devices can share it.
     """
     padding = -len(images) % batch_size
     padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))

@@ -9,7 +9,6 @@ import numpy as np
 from jax import lax
 
 from small_vit import hosts
-from small_vit.datasets import Split
 from small_vit.engine import Engine
 
 # Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
@@ -17,10 +16,10 @@ from small_vit.engine import Engine
 SECONDS_PER_CALL = 10.0
 
 RESIDENT_BYTES = 2 * 2**30
-"""Training images that take more than this stay where they are, be it a memory map of a file."""
+"""Training images that take more than this are sent to the device part by part."""
 
 LOAD_BYTES = 64 * 2**20
-"""So much of them is then on the device at a time, and as much again is being read."""
+"""Size of such a part; the next one is read while this one is trained on."""
 
 
 class JaxEngine(Engine):
@@ -35,8 +34,9 @@ class JaxEngine(Engine):
 
     def __init__(self, model, batches):
         super().__init__(model, batches)
-        resident = batches.split.images.nbytes <= RESIDENT_BYTES
-        self._resident = _on_device(batches.split) if resident else None
+        resident = batches.split.nbytes <= RESIDENT_BYTES
+        everything = slice(None)
+        self._resident = _on_device(batches.split, everything) if resident else None
         self._run_steps = jax.jit(self._steps, donate_argnums=0, out_shardings=_state_sharding())
         self._steps_per_call = 1
 
@@ -63,9 +63,9 @@ class JaxEngine(Engine):
             if self._resident:
                 yield self._resident, _shared(rows), len(rows)
                 continue
-            for split, steps in _one_ahead(_read(self.batches.split, rows)):
-                places = np.arange(len(split)).reshape(-1, rows.shape[1])
-                yield _on_device(split), _shared(places), steps
+            for images, labels, steps in _one_ahead(_read(self.batches.split, rows)):
+                places = np.arange(len(labels)).reshape(-1, rows.shape[1])
+                yield (_whole(images), _whole(labels)), _shared(places), steps
 
     def _call(self, examples, rows, first, last, step, callbacks):
         """Run the steps on `rows[first:last]`; `step` is the first one's number in the epoch."""
@@ -103,14 +103,14 @@ class JaxEngine(Engine):
 
 
 def _read(split, rows):
-    """Yield the examples of `rows` in parts of `LOAD_BYTES`, and how many rows each part holds."""
-    row_bytes = rows.shape[1] * split.images[0].nbytes
+    """Yield images, labels and the number of rows of `rows` in parts of `LOAD_BYTES`."""
+    row_bytes = rows.shape[1] * split.nbytes // len(split)
     steps = min(max(1, LOAD_BYTES // row_bytes), len(rows))
     for first in range(0, len(rows), steps):
         part = rows[first : first + steps]
         # The last part is filled up to the others' size: one program for all.
         chosen = np.resize(part, steps * rows.shape[1])
-        yield Split(split.images[chosen], split.labels[chosen]), len(part)
+        yield split.read(chosen), split.labels[chosen], len(part)
 
 
 def _one_ahead(items):
@@ -122,10 +122,13 @@ def _one_ahead(items):
             yield item
 
 
-def _on_device(split):
-    """The images and labels of `split`, whole on every device."""
-    arrays = (split.images, split.labels)
-    return tuple(_place(array, (None,) * array.ndim) for array in arrays)
+def _on_device(split, rows):
+    """The images and labels of some rows of `split`, whole on every device."""
+    return _whole(split.read(rows)), _whole(split.labels[rows])
+
+
+def _whole(array):
+    return _place(array, (None,) * array.ndim)
 
 
 def _shared(rows):

@@ -25,7 +25,7 @@ def write_report(directory, config, result, model, logits, dataset):
         logits: `(examples, classes)`, on the test images.
         dataset: The run's `Dataset`.
     """
-    image = dataset.test.images[0]
+    image = dataset.test.read([0])[0]
     label, guess = int(dataset.test.labels[0]), int(logits[0].argmax())
     m = config.model
     scaled = scale_image(image, as_pair(m.image_size))

@@ -131,7 +131,7 @@ def run_experiment(
         trained = time.perf_counter()
 
         # -------------------------- test: looked at once, after everything
-        logits = predict_logits(model, dataset.test.images, config.train.batch_size)
+        logits = predict_logits(model, dataset.test, config.train.batch_size)
         seconds = earlier + time.perf_counter() - started
         whole_run = {}
         if not resume:

@@ -1,6 +1,7 @@
 """The datasets: pixels and labels as published, every wrong input named, splits that add up."""
 
 import gzip
+import hashlib
 import io
 import math
 import os
@@ -127,8 +128,67 @@ def labelled(counts):
     return Split(numbers, labels)
 
 
+def pixels_of(split):
+    return split.read(slice(None))
+
+
 def numbers(split):
-    return split.images.reshape(-1, 2).copy().view(np.uint16)[:, 0]
+    return pixels_of(split).reshape(-1, 2).copy().view(np.uint16)[:, 0]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def counted(request, tmp_path):
+    """A split of 100 numbered images of 2 x 3, in memory or memory-mapped."""
+    images = np.arange(600, dtype=np.uint32).astype(np.uint8).reshape(100, 2, 3, 1)
+    if request.param == "disk":
+        np.save(tmp_path / "images.npy", images)
+        images = np.load(tmp_path / "images.npy", mmap_mode="r")
+    return Split(images, np.arange(100, dtype=np.int32))
+
+
+def test_a_split_reads_the_rows_asked_for(counted):
+    images = np.arange(600, dtype=np.uint32).astype(np.uint8).reshape(100, 2, 3, 1)
+    for rows in ([3, 1, 3], np.array([99]), slice(5, 8), slice(None), slice(98, 200)):
+        read = counted.read(rows)
+        assert type(read) is np.ndarray
+        np.testing.assert_array_equal(read, images[rows])
+    assert (len(counted), counted.image_shape, counted.nbytes) == (100, (2, 3, 1), 600)
+
+
+def test_a_subset_is_a_view_of_its_rows(counted):
+    odd = counted.subset(np.arange(1, 100, 2))
+    last = odd.subset(slice(-2, None))
+    assert last.labels.tolist() == [97, 99]
+    np.testing.assert_array_equal(last.read([1, 0]), counted.read([99, 97]))
+    assert len(counted) == 100
+    with pytest.raises(InputError, match="at least one image"):
+        counted.subset([])
+
+
+@pytest.mark.parametrize(
+    ("part_bytes", "multiple", "sizes"),
+    [
+        (6 * 40, 1, [40, 40, 20]),
+        (1, 1, [1] * 100),
+        (6 * 40, 16, [32, 32, 32, 4]),
+        (10**9, 7, [100]),
+    ],
+)
+def test_parts_are_all_images_in_order(counted, part_bytes, multiple, sizes):
+    parts = list(counted.parts(part_bytes, multiple))
+    assert list(map(len, parts)) == sizes
+    np.testing.assert_array_equal(np.concatenate(parts), counted.read(slice(None)))
+
+
+def test_a_digest_does_not_depend_on_where_the_images_lie(counted):
+    def digest(split):
+        made = hashlib.sha256()
+        split.update(made)
+        return made.hexdigest()
+
+    in_memory = Split(counted.read(slice(None)), counted.labels)
+    assert digest(counted) == digest(in_memory) == digest(counted.subset(slice(None)))
+    assert digest(counted) != digest(counted.subset(slice(99)))
 
 
 # Published files
@@ -146,8 +206,8 @@ def test_cifar100_pixels_are_channel_planes_in_row_major_order(tmp_path, to_byte
                 for channel in range(3):
                     position = 1024 * channel + 32 * row + column
                     expected[:, row, column, channel] = content[b"data"][:, position]
-        np.testing.assert_array_equal(split.images, expected)
-        assert split.images.flags.c_contiguous
+        np.testing.assert_array_equal(pixels_of(split), expected)
+        assert split.read(slice(None)).flags.c_contiguous
         assert split.labels.tolist() == content[b"fine_labels"]
     assert dataset.class_names == tuple(name.decode() for name in FINE_NAMES)
     assert (dataset.num_classes, dataset.image_shape) == (100, (32, 32, 3))
@@ -156,7 +216,7 @@ def test_cifar100_pixels_are_channel_planes_in_row_major_order(tmp_path, to_byte
 def test_cifar100_coarse_labels(cifar100):
     fine, coarse = load("cifar100", cifar100), load("cifar100-coarse", cifar100)
     np.testing.assert_array_equal(coarse.train.labels, fine.train.labels // 5)
-    np.testing.assert_array_equal(coarse.train.images, fine.train.images)
+    np.testing.assert_array_equal(pixels_of(coarse.train), pixels_of(fine.train))
     assert coarse.num_classes == 20
 
 
@@ -165,7 +225,7 @@ def test_cifar10_joins_its_batches_in_order(tmp_path):
     dataset = load("cifar10", str(tmp_path))
     assert dataset.train.labels.tolist() == [n + k for n in range(1, 6) for k in range(3)]
     first_red = [rows(3, n)[k, 0] for n in range(1, 6) for k in range(3)]
-    assert dataset.train.images[:, 0, 0, 0].tolist() == first_red
+    assert pixels_of(dataset.train)[:, 0, 0, 0].tolist() == first_red
     assert dataset.class_names[9] == "name9"
     assert len(dataset.test) == 4
 
@@ -200,7 +260,7 @@ def test_archive_and_folder_give_the_same(tmp_path, name):
 def test_fashion_mnist(tmp_path):
     dataset = load("fashion_mnist", write_fashion_mnist(tmp_path))
     pixels = np.random.default_rng(0).integers(0, 256, 6 * 784, np.uint8)
-    np.testing.assert_array_equal(dataset.train.images, pixels.reshape(6, 28, 28, 1))
+    np.testing.assert_array_equal(pixels_of(dataset.train), pixels.reshape(6, 28, 28, 1))
     assert dataset.train.labels.tolist() == [0, 9, 4, 4, 1, 2]
     assert len(dataset.test) == 3
     assert dataset.class_names[0] == "T-shirt/top"
@@ -212,8 +272,8 @@ def test_digits():
     assert (len(dataset.train), len(dataset.test)) == (1437, 360)
     assert dataset.image_shape == (8, 8, 1)
     assert dataset.class_names == tuple("0123456789")
-    assert (dataset.train.images.min(), dataset.train.images.max()) == (0, 255)
-    assert len(np.unique(dataset.train.images)) == 17
+    assert (pixels_of(dataset.train).min(), pixels_of(dataset.train).max()) == (0, 255)
+    assert len(np.unique(pixels_of(dataset.train))) == 17
     assert np.bincount(dataset.test.labels).min() >= 34
     assert fingerprint(dataset) == fingerprint(load("digits"))
     with pytest.raises(InputError, match="digits is embedded"):
@@ -535,14 +595,16 @@ def test_hold_out_refuses(counts, fraction, how, message):
 @pytest.mark.skipif(REAL is None, reason="SMALL_VIT_DATA names no folder with cifar-100-python/")
 def test_published_cifar100():
     fine, coarse = load("cifar100", REAL), load("cifar100-coarse", REAL)
-    assert fine.train.images.shape == (50_000, 32, 32, 3)
-    assert fine.test.images.shape == (10_000, 32, 32, 3)
+    assert pixels_of(fine.train).shape == (50_000, 32, 32, 3)
+    assert pixels_of(fine.test).shape == (10_000, 32, 32, 3)
     assert set(np.bincount(fine.train.labels)) == {500}
     assert set(np.bincount(fine.test.labels)) == {100}
     assert fine.class_names[0] == "apple"
     assert coarse.class_names[0] == "aquatic_mammals"
     assert fingerprint(fine) != fingerprint(coarse)
-    assert fine.train.images.mean(axis=(0, 1, 2)) == pytest.approx([129.3, 124.1, 112.4], abs=0.1)
+    assert pixels_of(fine.train).mean(axis=(0, 1, 2)) == pytest.approx(
+        [129.3, 124.1, 112.4], abs=0.1
+    )
     pairs = set(zip(fine.train.labels.tolist(), coarse.train.labels.tolist(), strict=True))
     assert len(pairs) == 100
     assert pairs == set(zip(fine.test.labels.tolist(), coarse.test.labels.tolist(), strict=True))

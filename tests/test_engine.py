@@ -115,7 +115,7 @@ def tiny_engine(make=make_engine, recipe=digits):
         train={"batch_size": 32},
     )
     dataset = datasets.load("digits")
-    split = Split(dataset.train.images[:100], dataset.train.labels[:100])
+    split = dataset.train.subset(slice(100))
     keras.utils.set_random_seed(0)
     model = with_augmentation(build_model(config, dataset), config.augment)
     train = recipe().train
@@ -198,7 +198,7 @@ def test_images_on_disk_stream_through_the_same_steps(images_a_load, monkeypatch
     from small_vit import jax_engine
 
     def on_disk(model, batches):
-        np.save(tmp_path / "images.npy", batches.split.images)
+        np.save(tmp_path / "images.npy", batches.split.read(slice(None)))
         images = np.load(tmp_path / "images.npy", mmap_mode="r")
         monkeypatch.setattr(jax_engine, "RESIDENT_BYTES", images.nbytes - 1)
         monkeypatch.setattr(jax_engine, "LOAD_BYTES", images_a_load * images[0].nbytes)

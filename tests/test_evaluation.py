@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from layer_harness import normal
+from small_vit.datasets import Split
 from small_vit.evaluation import basic_metrics, calibration_error, full_metrics, predict_logits
 
 
@@ -123,12 +124,15 @@ class FirstPixels(keras.Model):
         return images[:, 0, :, 0]
 
 
-@pytest.mark.parametrize("examples", [1, 3, 4, 5, 8])
-def test_predict_pads_to_whole_batches_and_trims(examples):
-    model, images = FirstPixels(), normal((examples, 2, 3, 1))
+@pytest.mark.parametrize("part_bytes", [1, 10**6])
+@pytest.mark.parametrize("examples", [1, 3, 4, 5, 8, 9])
+def test_predict_pads_to_whole_batches_and_trims(examples, part_bytes, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (examples, 2, 3, 1), "uint8")
+    model, split = FirstPixels(), Split(images, np.zeros(examples, "int32"))
     model.compile(run_eagerly=True)
+    monkeypatch.setattr(Split.parts, "__defaults__", (part_bytes, 1))
 
-    logits = predict_logits(model, images, batch_size=4)
+    logits = predict_logits(model, split, batch_size=4)
 
     np.testing.assert_array_equal(logits, images[:, 0, :, 0])
     assert model.batch_sizes == {4}

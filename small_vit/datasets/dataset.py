@@ -1,30 +1,36 @@
-"""What a dataset is: two checked splits of uint8 images with their labels, and class names."""
+"""What a dataset is: two splits of uint8 images with their labels, and class names."""
 
+import copy
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from small_vit.errors import InputError
 
+PART_BYTES = 64 * 2**20
+"""Images that are read at a time where a whole split is gone through."""
 
-@dataclass(frozen=True, eq=False)
+
 class Split:
-    """Images and their labels, checked when made.
+    """Images and their labels; the images lie in memory or in a memory-mapped file.
+
+    Whoever uses a split reads the images it needs, so that a split may be larger than the memory.
 
     Args:
-        images: uint8, (examples, height, width, channels), 0..255.
-        labels: int32, (examples,), each the index of a class name.
+        images: uint8 `(examples, height, width, channels)`, an array or a memory map of one.
+        labels: int32 `(examples,)`, each the index of a class name.
+
+    Attributes:
+        labels: int32 `(examples,)`, in memory.
+        image_shape: `(height, width, channels)` of every image.
 
     Raises:
         InputError: if a shape or type differs, the split is empty, or the counts disagree.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self):
-        images, labels = self.images, self.labels
+    def __init__(self, images, labels):
         if images.dtype != np.uint8 or images.ndim != 4:
             raise InputError(
                 "images must be uint8 of shape (examples, height, width, channels). "
@@ -44,9 +50,62 @@ class Split:
             raise InputError(
                 f"A split needs at least one image of one pixel. Received: shape {images.shape}."
             )
+        self._images = images
+        self._rows = np.arange(len(labels))
+        self.labels = labels
+        self.image_shape = tuple(images.shape[1:])
 
     def __len__(self):
         return len(self.labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return len(self) * math.prod(self.image_shape)
+
+    def read(self, rows) -> np.ndarray:
+        """Return the images of `rows`, uint8 `(rows, height, width, channels)`.
+
+        Args:
+            rows: Positions in this split, an array or list of ints, or a slice.
+        """
+        return np.ascontiguousarray(self._images[self._rows[rows]])
+
+    def parts(self, part_bytes=PART_BYTES, multiple=1):
+        """Yield all images in their order, part by part.
+
+        Args:
+            part_bytes: Size of a part; one image at least.
+            multiple: Images in a part are a multiple of this, but in the last one.
+        """
+        of_multiple = multiple * math.prod(self.image_shape)
+        step = max(1, part_bytes // of_multiple) * multiple
+        for first in range(0, len(self), step):
+            yield self.read(slice(first, first + step))
+
+    def subset(self, rows) -> "Split":
+        """Return the examples of `rows` as a split; no image is read or copied.
+
+        Args:
+            rows: As for `read`.
+
+        Raises:
+            InputError: if there are none.
+        """
+        if not len(self._rows[rows]):
+            raise InputError(f"A split needs at least one image. Received: rows={rows!r}.")
+        subset = copy.copy(self)
+        subset._rows = self._rows[rows]
+        subset.labels = self.labels[rows]
+        return subset
+
+    def update(self, digest) -> None:
+        """Feed shape, images and labels to a `hashlib` digest."""
+        digest.update(repr((len(self), *self.image_shape)).encode())
+        for images in self.parts():
+            digest.update(images)
+        # The byte order is fixed, or machines would disagree.
+        digest.update(self.labels.astype("<i4"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +128,7 @@ class Dataset:
     class_names: tuple[str, ...]
 
     def __post_init__(self):
-        shapes = self.train.images.shape[1:], self.test.images.shape[1:]
+        shapes = self.train.image_shape, self.test.image_shape
         if shapes[0] != shapes[1]:
             raise InputError(
                 f"{self.name}: training and test images must have one shape. "
@@ -91,7 +150,7 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of every image."""
-        return self.train.images.shape[1:]
+        return self.train.image_shape
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -105,8 +164,5 @@ def fingerprint(dataset: Dataset) -> str:
     """
     digest = hashlib.sha256()
     for split in (dataset.train, dataset.test):
-        digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images))
-        # The byte order is fixed, or machines would disagree.
-        digest.update(split.labels.astype("<i4"))
+        split.update(digest)
     return digest.hexdigest()[:16]

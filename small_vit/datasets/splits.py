@@ -56,7 +56,7 @@ def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> S
         rng.choice(np.flatnonzero(split.labels == label), count, replace=False)
         for label, count in enumerate(wanted)
     ]
-    return _take(split, np.concatenate(kept))
+    return split.subset(np.sort(np.concatenate(kept)))
 
 
 def hold_out(
@@ -90,10 +90,7 @@ def hold_out(
             f"{len(split)} examples."
         )
     if how == "last":
-        return (
-            Split(split.images[:kept], split.labels[:kept]),
-            Split(split.images[kept:], split.labels[kept:]),
-        )
+        return split.subset(slice(kept)), split.subset(slice(kept, None))
 
     # Here, since scikit-learn takes seconds to import.
     from sklearn.model_selection import train_test_split
@@ -111,9 +108,4 @@ def hold_out(
             f"validation_fraction={fraction} of {len(split)} examples cannot be stratified: {error}"
             " Use more examples, another fraction, or validation_split='last'."
         ) from error
-    return _take(split, train), _take(split, validation)
-
-
-def _take(split: Split, chosen: np.ndarray) -> Split:
-    chosen = np.sort(chosen)
-    return Split(split.images[chosen], split.labels[chosen])
+    return split.subset(np.sort(train)), split.subset(np.sort(validation))

@@ -33,7 +33,7 @@ def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
         InputError: if the dataset cannot be loaded.
     """
     try:
-        return datasets.load(config.data.dataset, config.data.data_dir).test.images[:count]
+        return datasets.load(config.data.dataset, config.data.data_dir).test.read(slice(count))
     except InputError as error:
         raise InputError(
             f"The run's images cannot be read where it read them: {error} An image file of your "

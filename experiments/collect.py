@@ -52,14 +52,20 @@ def runs_in(directories, file):
     """
     found = []
     for directory in directories:
-        paths = sorted(path.parent for path in directory.glob(f"**/{file}"))
-        if file == "result.json":
-            # That of a run that goes on to more epochs is not its result yet.
-            paths = [path for path in paths if RunDirectory(path).result() is not None]
-        if not paths:
+        runs = find_runs(directory, file)
+        if not runs:
             raise InputError(f"{directory} holds no run with a {file}.")
-        found += paths
+        found += runs
     return found
+
+
+def find_runs(directory, file):
+    """Return the runs in a folder, at any depth, that have come as far as `file`."""
+    runs = sorted(path.parent for path in directory.glob(f"**/{file}"))
+    if file != "result.json":
+        return runs
+    # The result of a run that goes on to more epochs is not its own yet.
+    return [run for run in runs if RunDirectory(run).result() is not None]
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from benchmarks.markdown import read_speed_rows, render_speed_rows
-from collect import runs_in
+from collect import find_runs, runs_in
 from html_page import html_page
 from small_vit.comparison import by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text, written_whole
 from small_vit.plots import plot_curves, save
 from small_vit.recipes import FAST, PUBLISHED, RECIPES
-from small_vit.rows import read_rows
+from small_vit.rows import read_rows, rows_by_backend
 from small_vit.runs import RunDirectory
 from small_vit.sweeps import SWEEPS, Run
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
@@ -118,10 +118,9 @@ def write_report(sources):
 
 
 def _comparison(sources, recipe):
-    rows = read_rows(sources.results / f"{recipe}.jsonl")
-    if rows:
-        pictures = _run_pictures(sources, recipe, by_arm(rows))
-        return _join(f"### {recipe}", comparison_table(rows), *pictures, _commands(rows))
+    groups = _by_backend(sources, recipe)
+    if groups:
+        return _join(*(_compared(sources, name, rows) for name, rows in groups.items()))
     published = [
         f"- {arm} on {dataset}: published top-1 / top-5 {numbers.percent()} %"
         for (name, dataset, arm), numbers in PUBLISHED.items()
@@ -131,18 +130,31 @@ def _comparison(sources, recipe):
     return _join(f"### {recipe}", "\n".join(published), not_yet_run(command))
 
 
+def _by_backend(sources, name):
+    """Rows by what their section is called; it tells the backend only if there are several."""
+    groups = rows_by_backend(read_rows(sources.results / f"{name}.jsonl"))
+    return {name if len(groups) == 1 else f"{name}-{key}": rows for key, rows in groups.items()}
+
+
+def _compared(sources, name, rows):
+    pictures = _run_pictures(sources, name, by_arm(rows))
+    return _join(f"### {name}", comparison_table(rows), *pictures, _commands(rows))
+
+
 def _sweep(sources, name, recipe):
-    """The section of a sweep that has rows."""
-    rows = read_rows(sources.results / f"{name}-{recipe}.jsonl")
-    if not rows:
-        return ""
+    """The sections of a sweep that has rows."""
+    groups = _by_backend(sources, f"{name}-{recipe}")
+    return _join(*(_swept(sources, name, recipe, file, rows) for file, rows in groups.items()))
+
+
+def _swept(sources, name, recipe, file, rows):
     sweep = SWEEPS[name]
     summaries = summarise(sweep.arms(RECIPES[recipe]()), rows)
     arms = {summary.arm.name: summary.rows for summary in summaries}
     title = "Top-1 accuracy with its 95 % interval."
     pictures = [
-        _picture(sources, f"{name}-{recipe}.png", plot_sweep(sweep, summaries), title),
-        *_run_pictures(sources, f"{name}-{recipe}", arms),
+        _picture(sources, f"{file}.png", plot_sweep(sweep, summaries), title),
+        *_run_pictures(sources, file, arms),
     ]
     table = sweep_table(summaries)
     left = rest_to_run(summaries, name, recipe)
@@ -225,8 +237,7 @@ def _runs_of(sources, row):
 
 
 def _runs_at_home():
-    runs = ROOT / "runs"
-    return runs_in([runs], "result.json") if any(runs.glob("**/result.json")) else []
+    return find_runs(ROOT / "runs", "result.json")
 
 
 def _commands(rows):

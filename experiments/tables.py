@@ -163,7 +163,11 @@ def _epochs_table():
     """Ours beside the Keras example's log: its rate is constant, so equal epochs compare."""
     published = read_published_log(RESULTS / "published" / "keras_example_log.csv")
     histories = read_histories_file(RESULTS / "epochs" / "keras-example.jsonl")
-    whole = [history for history in histories if not history.changes]
+    groups = rows_by_backend(history for history in histories if not history.other_changes)
+    return "\n\n".join(_epochs_part(published, runs) for runs in groups.values() or [[]])
+
+
+def _epochs_part(published, whole):
     lines = [
         f"| arm | epoch | {' | '.join(f'{figure}, published | ours' for figure in FIGURES)} | n |",
         "|---|---:" + "|---:|---:" * len(FIGURES) + "|---:|",

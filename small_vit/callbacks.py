@@ -36,7 +36,8 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Check the loss, if it was not checked for some seconds."""
-        if time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS:
+        # All hosts look at once: one that stopped alone would leave the others waiting for it.
+        if hosts.of_first(time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS):
             self._look(f"by step {batch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -44,10 +45,14 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
         self._look(f"in epoch {epoch + 1}")
 
     def _look(self, when):
-        loss = float(self.model.get_metrics_result()["loss"])
-        if not math.isfinite(loss):
-            raise TrainingDiverged(f"The loss became {loss} {when}.")
+        _require_finite_loss(self.model, when)
         self.looked = time.perf_counter()
+
+
+def _require_finite_loss(model, when):
+    loss = float(model.get_metrics_result()["loss"])
+    if not math.isfinite(loss):
+        raise TrainingDiverged(f"The loss became {loss} {when}.")
 
 
 class Validation(keras.callbacks.Callback):
@@ -116,7 +121,9 @@ class RunFiles(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Save a checkpoint, if the last one is old."""
-        if time.perf_counter() - self.saved >= self.checkpoint_seconds:
+        if hosts.of_first(time.perf_counter() - self.saved >= self.checkpoint_seconds):
+            # A checkpoint must not keep what training cannot recover from.
+            _require_finite_loss(self.model, f"by step {batch + 1}")
             self._refuse_broken_weights(batch + 1)
             self._save(Checkpoint(self.history, step=batch + 1, seconds=self._seconds()))
             self.saved = time.perf_counter()
@@ -222,7 +229,8 @@ class ShowProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Print the epoch's line."""
-        steps_done = (epoch + 1) * self.steps_per_epoch - self.steps_before
+        # A run may have been killed between an epoch's last step and its end.
+        steps_done = max(1, (epoch + 1) * self.steps_per_epoch - self.steps_before)
         steps_left = (self.epochs - epoch - 1) * self.steps_per_epoch
         left = (time.perf_counter() - self.started) / steps_done * steps_left
         self.console.print(

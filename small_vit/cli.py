@@ -54,8 +54,8 @@ class CommandLine:
     out: Path | None = None
     """Folder for the run. Default: a new one under runs/."""
     resume: Path | None = None
-    """Go on with the run or comparison in this folder, to the same end; a run at a constant rate
-    also with more --epochs, if it has ended too."""
+    """Go on with the run or comparison in this folder, to the same end. At a constant learning rate
+    it may also be given more --epochs, even after it has ended."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
     """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
     tensorboard: bool = False

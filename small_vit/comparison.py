@@ -15,7 +15,7 @@ from small_vit.files import make_folder, read_json, write_json, write_text
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import PUBLISHED
-from small_vit.runs import RunDirectory, passes_told
+from small_vit.runs import RunDirectory, changes_of_going_on, passes_told
 from small_vit.training import prepare, run_experiment
 
 
@@ -126,7 +126,7 @@ def _refuse_another(directory, config, seeds, resume):
     if RunDirectory(directory).begun():
         raise InputError(f"{directory} holds a single run. Choose another folder with --out.")
     if plan is not None:
-        changed = plan[0].differences(config)
+        changed = changes_of_going_on(directory, plan[0], config)
         changed += [f"seeds: {plan[1]} -> {seeds}"] * (plan[1] > seeds)
         if changed:
             raise InputError(

@@ -51,7 +51,8 @@ class _Checked:
     """Gives a dataclass checks that read off its annotations, and a copy with changes.
 
     A value that can be written in several ways is kept in one, so that equal settings are equal:
-    3 is 3.0 where a float is asked for, a size of (32, 32) is 32, a list is a tuple.
+    3 is 3.0 where a float is asked for, a size of (32, 32) is 32, a list is a tuple, a stride of
+    the patch size is none, and kinds of variables have an order.
     """
 
     def __post_init__(self):
@@ -60,8 +61,10 @@ class _Checked:
             value = getattr(self, name)
             if choices and value not in choices:
                 raise InputError(f"{name} is one of {choices}. Received: {value!r}.")
-            if hint is int:
+            if hint is int or (hint == int | None and value is not None):
                 self._require(_is_whole(value), name, "a whole number")
+            elif hint is bool:
+                self._require(isinstance(value, bool), name, "True or False")
             elif hint is float:
                 finite = isinstance(value, Real) and math.isfinite(value)
                 self._require(finite, name, "a finite number")
@@ -178,6 +181,8 @@ class ModelConfig(_Checked):
             "patch_size",
             f"no larger than image_size={self.image_size}",
         )
+        if self.stride == self.patch_size:
+            object.__setattr__(self, "stride", None)
         divisor = {"sincos1d": 2, "sincos2d": 4}.get(self.position_embedding, 1)
         self._require(
             self.projection_dim % divisor == 0,
@@ -319,6 +324,7 @@ class TrainConfig(_Checked):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
         kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
+        object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))
 
 
 @dataclass(frozen=True)
@@ -358,6 +364,8 @@ class ExperimentConfig:
             "data": DataConfig,
             "train": TrainConfig,
         }
+        # Runs from before there was this setting started as Keras 3.15 does.
+        values = values | {"model": {"attention_fans": "axes"} | values["model"]}
         read = {name: section(**values[name]) for name, section in sections.items()}
         return cls(recipe=values["recipe"], **read)
 

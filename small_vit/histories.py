@@ -37,9 +37,15 @@ class History:
     epochs: list[dict]
 
     @property
+    def other_changes(self):
+        """The changes but that of the number of epochs: at a constant rate it changes no epoch."""
+        return [change for change in self.changes if not change.startswith("train.epochs:")]
+
+    @property
     def of(self):
         """What tells the run from others; its number of epochs does not."""
-        return self.recipe, self.dataset, self.arm, self.seed, self.precision, self.backend
+        run = (self.recipe, self.dataset, self.arm, self.seed, self.precision, self.backend)
+        return *run, *self.other_changes
 
 
 def history_of(directory):
@@ -50,7 +56,8 @@ def history_of(directory):
     """
     run = RunDirectory(directory)
     config = run.config()
-    if not (run / "metrics.jsonl").exists():
+    epochs = run.history()
+    if not epochs:
         raise InputError(f"The run in {directory} has not finished an epoch.")
     environment = read_json(run / "environment.json")
     resumed = [process["commit"] for process in environment.get("resumed", [])]
@@ -63,7 +70,7 @@ def history_of(directory):
         changes=changes_from_recipe(config),
         **{name: environment[name] for name in ("backend", "device", "commit", "command")},
         resumed=resumed,
-        epochs=run.history(),
+        epochs=epochs,
     )
 
 
@@ -86,13 +93,17 @@ def read_histories_file(path):
 
 
 def keep_histories(path, histories):
-    """Write histories into a file; one of a run that is there already takes its place.
+    """Write histories into a file; of a run that is there already the longer one stays.
 
     Args:
         path: The file, made if absent.
         histories: List of `History`.
     """
-    kept = {history.of: history for history in [*read_histories_file(path), *histories]}
+    kept = {history.of: history for history in read_histories_file(path)}
+    for history in histories:
+        old = kept.get(history.of)
+        if old is None or len(history.epochs) >= len(old.epochs):
+            kept[history.of] = history
     make_folder(Path(path).parent)
     lines = [json.dumps(dataclasses.asdict(history)) for history in kept.values()]
     write_text(path, "".join(line + "\n" for line in lines))

@@ -233,7 +233,8 @@ def main():
         Exit code: 0, or 1 if an image could not be read. Other bad input exits with 2.
     """
     options = tyro.cli(CommandLine, prog="python -m small_vit.predict")
-    sys.stdout.reconfigure(errors=ANY_BYTES)
+    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
+        sys.stdout.reconfigure(errors=ANY_BYTES)
     unreadable = []
 
     def leave_out(error):

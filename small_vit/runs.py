@@ -154,6 +154,10 @@ class RunDirectory:
         """Return whether a run was started here."""
         return (self / "config.json").exists()
 
+    def backend(self):
+        """Return the Keras backend that the run was begun on."""
+        return read_json(self / "environment.json").get("backend")
+
     def config(self):
         """Read the run's config.
 
@@ -175,27 +179,20 @@ class RunDirectory:
     def refuse_another(self, config, environment):
         """Check that the run here is of this config, backend and data; it may become longer.
 
-        At a constant rate the first epochs of a longer run are those of a shorter one.
-
         Raises:
             InputError: if it is not, naming the fields that differ.
         """
         old = self.config()
-        longer = config.train.epochs > old.train.epochs
-        if longer and config.train.schedule != "constant":
-            raise InputError(
-                f"{self.path} cannot go on to {config.train.epochs} epochs: under schedule="
-                f"{config.train.schedule} the learning rate of every step depends on the number of "
-                f"epochs, which was {old.train.epochs}. Start a new run of that length."
-            )
-        if longer and self.result() is not None and not (self / "checkpoint.npz").exists():
+        changed = changes_of_going_on(self.path, old, config)
+        if (
+            config.train.epochs > old.train.epochs
+            and self.result() is not None
+            and not (self / "checkpoint.npz").exists()
+        ):
             raise InputError(
                 f"{self.path} cannot go on to {config.train.epochs} epochs: its checkpoint.npz is "
                 "gone. Start a new run of that length."
             )
-        if longer:
-            old = old.replace(train={"epochs": config.train.epochs})
-        changed = old.differences(config)
         begun = read_json(self / "environment.json")
         changed += [
             f"{name}: {begun.get(name)} -> {environment[name]}"
@@ -227,9 +224,18 @@ class RunDirectory:
             table.writerows(history)
 
     def history(self):
-        """Read metrics.jsonl: a list of dicts, one an epoch."""
-        lines = (self / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        """Read metrics.jsonl: a list of dicts, one an epoch; empty before the first has ended.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        path = self / "metrics.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except ValueError as error:
+            raise InputError(f"{path} is damaged: {error}") from error
 
     def save_checkpoint(self, model, checkpoint):
         """Save all state of `model`, its optimizer and its metrics, and how far the run is.
@@ -260,6 +266,10 @@ class RunDirectory:
             return Checkpoint()
         try:
             with np.load(path) as arrays:
+                if "about" not in arrays.files:
+                    raise InputError(
+                        f"{path} is of an earlier version of this package. Start a new run."
+                    )
                 values = [arrays[f"variable_{index}"] for index in range(len(arrays.files) - 1)]
                 about = json.loads(str(arrays["about"]))
             paths = about.pop("paths")
@@ -323,6 +333,34 @@ class RunDirectory:
             raise InputError(
                 f"{path} is no result of this version: {error}. Start a new run."
             ) from error
+
+
+def changes_of_going_on(path, old, config):
+    """List what keeps a run or comparison from going on under another config.
+
+    More epochs do not: at a constant rate the first epochs of a longer run are those of a shorter
+    one.
+
+    Args:
+        path: Where it lies.
+        old: Its `ExperimentConfig`.
+        config: The one to go on under.
+
+    Returns:
+        List of str, as from `ExperimentConfig.differences`.
+
+    Raises:
+        InputError: if there are more epochs, but not at a constant rate.
+    """
+    if config.train.epochs <= old.train.epochs:
+        return old.differences(config)
+    if config.train.schedule != "constant":
+        raise InputError(
+            f"{path} cannot go on to {config.train.epochs} epochs: under schedule="
+            f"{config.train.schedule} the learning rate of every step depends on the number of "
+            f"epochs, which was {old.train.epochs}. Start a new run of that length."
+        )
+    return old.replace(train={"epochs": config.train.epochs}).differences(config)
 
 
 def describe_environment(devices, data_fingerprint):

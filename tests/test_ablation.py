@@ -271,6 +271,6 @@ def test_the_script_plans_from_the_committed_rows():
     assert len(finished) == sum(row.seed < 3 for row in rows) > 0
 
 
-def test_the_comparison_of_the_readme_is_finished():
+def test_a_committed_comparison_is_finished():
     plan = script("--recipe", "cpu-keras3", "--seeds", "7", "--dry-run", name="compare")
     assert plan.count("finished") == 14

@@ -12,8 +12,6 @@ from layer_harness import to_numpy
 from small_vit import MultiHeadAttentionLSA, create_vit_classifier
 from small_vit.recipes import RECIPES
 
-pytestmark = pytest.mark.any_backend
-
 # Fresh models of the Keras example's own code on TensorFlow 2.15: mean, standard deviation,
 # smallest and largest value of each trainable variable over three seeds, in their order.
 EXAMPLE = Path(__file__).parent / "data" / "keras_example_initial.csv"

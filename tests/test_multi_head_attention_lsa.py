@@ -296,6 +296,8 @@ def test_fixed_temperature_is_no_weight():
         ({"temperature_form": "log"}, "`temperature_form` is one of .*'log'"),
         ({"num_heads": 0}, "`num_heads`"),
         ({"flash_attention": True}, "flash_attention=True"),
+        ({"use_gate": True}, "use_gate=True"),
+        ({"attention_axes": 2}, "`attention_axes` can only be 1.*attention_axes=2"),
     ],
 )
 def test_bad_argument(kwargs, message):
@@ -323,6 +325,18 @@ def test_numbers_of_tokens_that_are_known_late_are_checked_late():
     assert model.predict([x, x], verbose=0).shape == x.shape
     with pytest.raises(ValueError, match="the same number of tokens"):
         model.predict([x[:, :1], x], verbose=0)
+
+
+@pytest.mark.parametrize("diagonal_mask", [True, False])
+def test_a_key_has_as_many_tokens_as_its_value(diagonal_mask):
+    layer, x = make(diagonal_mask=diagonal_mask), normal((2, TOKENS, DIM))
+    with pytest.raises(ValueError, match="Value and key have the same number of tokens"):
+        layer(x, x, key=x[:, :3])
+
+
+def test_a_built_layer_checks_symbolic_calls():
+    with pytest.raises(ValueError, match="the same number of tokens"):
+        make()(keras.Input((1, DIM)), keras.Input((TOKENS, DIM)))
 
 
 def test_one_query_of_an_open_number_of_tokens_is_refused():

@@ -33,6 +33,7 @@ from small_vit.plots.colors import line_colors
 from small_vit.plots.curves import mean_and_range
 from small_vit.plots.patches import assemble, shifted_patches
 from small_vit.plots.sources import read_histories
+from small_vit.recipes import keras_example
 from small_vit.runs import RunDirectory
 
 pytestmark = pytest.mark.any_backend
@@ -452,6 +453,17 @@ def test_scripts_draw_a_run(finished_run, tmp_path, monkeypatch, capsys):
         for name in names:
             assert Image.open(tmp_path / name).format == "PNG"
             assert (tmp_path / name).stat().st_size < 300_000
+
+
+def test_the_published_log_is_drawn_over_a_run_that_still_goes(tmp_path, monkeypatch, capsys):
+    run = RunDirectory(tmp_path / "run")
+    environment = dict.fromkeys(("command", "commit", "device", "versions", "backend"), "x")
+    run.create(keras_example(), environment, ["a"])
+    run.write_history(history(4, 3))
+    code, out, _ = run_script(
+        monkeypatch, capsys, "curves", run.path, "--published", "--out", tmp_path / "c.png"
+    )
+    assert (code, out.split()) == (0, [str(tmp_path / "c.png")])
 
 
 def test_scripts_draw_an_image(finished_run, tmp_path, monkeypatch, capsys):

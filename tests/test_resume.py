@@ -128,7 +128,7 @@ def test_a_run_killed_within_an_epoch_resumes_bitwise(tmp_path):
     assert_same_run(killed, whole)
 
 
-def interrupt(config, directory, epoch, monkeypatch):
+def interrupt(config, directory, epoch, monkeypatch, **options):
     """Run into a Ctrl-C at the end of `epoch`, counted from 0, before its checkpoint."""
 
     class Interrupted(training.Validation):
@@ -140,7 +140,16 @@ def interrupt(config, directory, epoch, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training, "Validation", Interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run_experiment(config, directory)
+            run_experiment(config, directory, **options)
+
+
+def test_a_run_killed_between_an_epochs_last_step_and_its_end_resumes_bitwise(
+    finished, tmp_path, monkeypatch
+):
+    short, whole, _ = finished
+    interrupt(short, tmp_path / "run", 1, monkeypatch, checkpoint_minutes=0)
+    run_experiment(short, tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_a_run_interrupted_before_its_first_checkpoint_starts_over(finished, tmp_path, monkeypatch):

@@ -40,6 +40,8 @@ def test_the_hash_tells_experiments_apart_and_nothing_else():
         ("model", {"stride": 3}, {"stride": [3, 3]}),
         ("model", {"head_units": (8,)}, {"head_units": [8]}),
         ("train", {"learning_rate": 1}, {"learning_rate": np.float32(1)}),
+        ("model", {"stride": None}, {"stride": 6}),
+        ("train", {"decay_exclude": ("norm", "bias")}, {"decay_exclude": ("bias", "norm")}),
     ],
 )
 def test_a_setting_written_in_two_ways_is_one_experiment(section, one, other):
@@ -47,6 +49,22 @@ def test_a_setting_written_in_two_ways_is_one_experiment(section, one, other):
     assert first == second
     assert config_hash(first) == config_hash(second)
     assert json.dumps(first.to_dict()) == json.dumps(second.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("section", "change"), [("model", {"qkv_bias": 0}), ("data", {"train_examples": 100.0})]
+)
+def test_a_setting_of_another_type_is_refused(section, change):
+    (name,) = change
+    with pytest.raises(InputError, match=f"{name} must be"):
+        digits().replace(**{section: change})
+
+
+def test_a_config_from_before_attention_fans_is_of_keras_3s_start():
+    written = digits().to_dict()
+    del written["model"]["attention_fans"]
+    read = ExperimentConfig.from_dict(written)
+    assert digits().differences(read) == ["model.attention_fans: keras2 -> axes"]
 
 
 def test_a_row_is_there_once_and_old_lines_stay_as_they_are(tmp_path):

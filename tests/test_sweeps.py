@@ -12,6 +12,7 @@ from small_vit.callbacks import clock
 from small_vit.comparison import Estimate
 from small_vit.config import as_pair, whole_shift
 from small_vit.errors import InputError
+from small_vit.files import make_folder, write_json
 from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper
 from small_vit.rows import config_hash
@@ -137,6 +138,15 @@ def test_rows_of_another_backend_are_neither_ones_own_nor_paired(tmp_path):
     assert unfinished(runs, [row(arm.config, 0.5, backend=own) for arm in arms]) == []
     rows = [row(arms[0].config, 0.4, backend=own), row(arms[1].config, 0.5, backend=other)]
     assert [summary.pairs for summary in summarise(arms, rows)] == [0, 0, 0]
+
+
+def test_a_folder_of_another_backends_run_is_refused_before_it_runs(tmp_path):
+    (run, *_) = plan_runs(SWEEPS["temperature"].arms(digits()), 1, tmp_path)
+    make_folder(run.directory)
+    write_json(run.directory / "config.json", run.config.to_dict())
+    write_json(run.directory / "environment.json", {"backend": "another"})
+    with pytest.raises(InputError, match=r"backend: another -> .*--out"):
+        unfinished([run], [])
 
 
 def test_an_option_that_is_no_setting_is_refused_by_name():

@@ -12,7 +12,7 @@ import tables
 from benchmarks.workload import Workload
 from small_vit.errors import InputError
 from small_vit.files import write_json
-from small_vit.histories import read_histories_file
+from small_vit.histories import History, keep_histories, read_histories_file
 from small_vit.recipes import digits, keras_example
 from small_vit.rows import append_rows, as_row, config_hash
 from small_vit.runs import RunDirectory
@@ -326,3 +326,20 @@ def test_epochs_of_a_run_that_still_goes_are_collected_and_stand_beside_the_log(
     assert "| spt+lsa | 2 | 3.981 | 0.250 |" in table
     assert "| vanilla | 50 | 1.192 |  | 65.4 |  |" in table
     assert "Code: commits later, x." in table
+
+
+def history(epochs, **changes):
+    values = {"recipe": "keras-example", "dataset": "cifar100", "arm": "vanilla", "seed": 0}
+    values |= {"precision": "float32", "changes": [], "backend": "jax", "device": "a device"}
+    values |= {"commit": "x", "command": "x", "resumed": []}
+    return History(**(values | changes), epochs=[{"epoch": n + 1} for n in range(epochs)])
+
+
+def test_epochs_of_other_runs_stay_and_of_one_run_the_longer_ones(tmp_path):
+    path = tmp_path / "epochs.jsonl"
+    longer = history(3, changes=["train.epochs: 50 -> 60"])
+    faster = history(1, changes=["train.learning_rate: 0.001 -> 0.002"])
+    other = history(1, backend="tensorflow")
+    keep_histories(path, [history(2), faster])
+    keep_histories(path, [longer, other, history(1)])
+    assert read_histories_file(path) == [longer, faster, other]

@@ -22,6 +22,11 @@ ATTENTION_FANS = {
 }
 
 
+# What is added to the diagonal's scores. A mask adds twice that, so that a token whose mask leaves
+# it nothing but itself still attends to itself.
+_LOW = -5e8
+
+
 @keras.saving.register_keras_serializable(package="small_vit")
 class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
     """Multi-head attention with a learnable temperature and a masked diagonal.
@@ -65,8 +70,10 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         `(batch, num_heads, tokens, tokens)`.
 
     Raises:
-        ValueError: if an argument is not one of those named, a query or value is not
-            `(batch, tokens, dim)`, or `diagonal_mask` meets two of different lengths.
+        ValueError: if an argument is not one of those named, a query, value or key is not
+            `(batch, tokens, dim)`, value and key differ in length, or `diagonal_mask` meets a query
+            and a value of different lengths. In a TensorFlow graph of open shapes, where lengths
+            are known only when it runs, TensorFlow's InvalidArgumentError instead.
     """
 
     def __init__(
@@ -96,13 +103,18 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 f"`attention_fans` is one of {tuple(ATTENTION_FANS)}. "
                 f"Received: attention_fans={attention_fans!r}"
             )
-        if attention_fans != "axes" and not isinstance(
-            self._kernel_initializer, keras.initializers.VarianceScaling
-        ):
+        initializer = self._kernel_initializer
+        by_fans = isinstance(initializer, keras.initializers.VarianceScaling)
+        if attention_fans != "axes" and (not by_fans or initializer.input_axes is not None):
             raise ValueError(
                 f"attention_fans={attention_fans!r} needs a `kernel_initializer` that scales by "
-                "fans, such as 'glorot_uniform'. "
+                "fans and names no axes for them, such as 'glorot_uniform'. "
                 f"Received: kernel_initializer={kwargs['kernel_initializer']!r}"
+            )
+        if kwargs.get("attention_axes") not in (None, 1, (1,), [1]):
+            raise ValueError(
+                "`attention_axes` can only be 1, the tokens. "
+                f"Received: attention_axes={kwargs['attention_axes']!r}"
             )
         for name in ("flash_attention", "use_gate"):
             if kwargs.get(name):
@@ -120,8 +132,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 
     def build(self, query_shape, value_shape, key_shape=None):
         """Create the projections' weights and the temperature."""
-        self._check_tokens(query_shape, value_shape)
         key_shape = value_shape if key_shape is None else key_shape
+        self._check_tokens(query_shape, value_shape, key_shape)
         query_key, value, output = ATTENTION_FANS[self.attention_fans]
         heads, outputs = self._num_heads, self._output_shape or (query_shape[-1],)
         to_heads = {"equation": "abc,cde->abde", "bias_axes": "de" if self._use_bias else None}
@@ -173,8 +185,8 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         use_causal_mask=False,
     ):
         """Return what each token of `query` has gathered from `value`."""
-        self._check_tokens(query.shape, value.shape)
         key = value if key is None else key
+        self._check_tokens(query.shape, value.shape, key.shape)
         attention_mask = self._compute_attention_mask(
             query,
             value,
@@ -193,6 +205,12 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         )
         output = _project(attended, self._output_dense)
         return (output, scores) if return_attention_scores else output
+
+    def compute_output_spec(self, query, value, key=None, **options):
+        """Return the symbolic output, once the shapes are checked."""
+        key = value if key is None else key
+        self._check_tokens(query.shape, value.shape, key.shape)
+        return super().compute_output_spec(query, value, key, **options)
 
     def score_divisor(self):
         """Return what the scores are divided by, in either form of the temperature.
@@ -221,10 +239,13 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             "quantization": quantization,
         }
 
-    def _check_tokens(self, query_shape, value_shape):
-        received = f"query_shape={tuple(query_shape)}, value_shape={tuple(value_shape)}"
-        if len(query_shape) != 3 or len(value_shape) != 3:
-            raise ValueError(f"Query and value are (batch, tokens, dim). Received: {received}")
+    def _check_tokens(self, query_shape, value_shape, key_shape):
+        shapes = {"query_shape": query_shape, "value_shape": value_shape, "key_shape": key_shape}
+        received = ", ".join(f"{name}={tuple(shape)}" for name, shape in shapes.items())
+        if any(len(shape) != 3 for shape in shapes.values()):
+            raise ValueError(f"Query, value and key are (batch, tokens, dim). Received: {received}")
+        if key_shape[1] != value_shape[1]:
+            raise ValueError(f"Value and key have the same number of tokens. Received: {received}")
         if self.diagonal_mask and query_shape[1] != value_shape[1]:
             raise ValueError(
                 "diagonal_mask=True is for self-attention: query and value have the same number "
@@ -258,7 +279,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         # (batch, heads, T, S), in float32: half precision would round the probabilities coarsely.
         scores = ops.cast(scores, "float32")
         if self.diagonal_mask:
-            # An additive constant: exp(_LOW) is exactly 0, and so is its gradient.
+            # An additive constant: its exponential is exactly 0, and so is the gradient.
             tokens = ops.shape(scores)[2:]
             # The reshape fails where numbers of tokens that are not known before a call differ.
             scores = scores + _LOW * ops.reshape(ops.eye(tokens[0]), tokens)
@@ -271,7 +292,6 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         if attention_mask is not None:
             if len(attention_mask.shape) == 3:
                 attention_mask = attention_mask[:, None]
-            # Twice as low, so that what it leaves out loses even to the diagonal.
             scores = ops.where(attention_mask, scores, scores + 2 * _LOW)
         return ops.softmax(scores)
 
@@ -281,9 +301,6 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         query = ops.cast(query, self.tau.dtype)
         scaled = query / self.tau if self.temperature_form == "divisor" else query * self.tau
         return ops.cast(scaled, self.compute_dtype)
-
-
-_LOW = -5e8
 
 
 def _project(inputs, projection):

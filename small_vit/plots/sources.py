@@ -54,7 +54,7 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
     Raises:
         InputError: if a directory holds no run.
     """
-    runs = [(run.config(), _history(run)) for path in paths for run in runs_in(path)]
+    runs = [(run.config(), run.history()) for path in paths for run in runs_in(path)]
     runs.sort(key=lambda run: run[0].model.arm != "vanilla")
     configs, histories = {}, {}
     for config, history in runs:
@@ -80,12 +80,3 @@ def runs_in(path) -> list[RunDirectory]:
     if not found:
         raise InputError(f"{path} is no run directory and holds none.")
     return [RunDirectory(config.parent) for config in found]
-
-
-def _history(run):
-    try:
-        return run.history()
-    except FileNotFoundError:
-        return []  # The first epoch has not ended.
-    except ValueError as error:
-        raise InputError(f"{run.path}: metrics.jsonl is damaged ({error}).") from error

@@ -28,7 +28,12 @@ def unfinished(runs, rows):
     left = [run for run in runs if config_hash(run.config) not in known]
     for run in left:
         directory = RunDirectory(run.directory)
-        changed = directory.begun() and directory.config().differences(run.config)
+        if not directory.begun():
+            continue
+        changed = directory.config().differences(run.config)
+        backend = directory.backend()
+        if backend != keras.backend.backend():
+            changed.append(f"backend: {backend} -> {keras.backend.backend()}")
         if changed:
             raise InputError(
                 f"{run.directory} holds another run. Different there: {'; '.join(changed)}. "

@@ -54,7 +54,8 @@ def runs_in(directories, file):
     for directory in directories:
         runs = find_runs(directory, file)
         if not runs:
-            raise InputError(f"{directory} holds no run with a {file}.")
+            state = "finished run" if file == "result.json" else "run that has finished an epoch"
+            raise InputError(f"{directory} holds no {state}.")
         found += runs
     return found
 

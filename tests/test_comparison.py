@@ -100,8 +100,10 @@ def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(InputError, match="already holds a comparison"):
         compare(config, 2, tmp_path)
-    with pytest.raises(InputError, match=r"train\.epochs: 1 -> 9; seeds: 2 -> 1"):
-        compare(config.replace(train={"epochs": 9}), 1, tmp_path, resume=True)
+    with pytest.raises(InputError, match=r"train\.batch_size: \d+ -> 9; seeds: 2 -> 1"):
+        compare(config.replace(train={"batch_size": 9}), 1, tmp_path, resume=True)
+    with pytest.raises(InputError, match=r"cannot go on to 9 epochs: under schedule=warmup_cosine"):
+        compare(config.replace(train={"epochs": 9}), 2, tmp_path, resume=True)
     with pytest.raises(InputError, match="holds a single run"):
         compare(config, 2, tmp_path / "vanilla-seed3", resume=True)
     with pytest.raises(InputError, match="needs SPT or LSA"):

@@ -47,6 +47,7 @@ def result(config, accuracy, seed):
         seed=seed,
         test_accuracy=accuracy,
         test_top5_accuracy=0.8,
+        epochs=config.train.epochs,
         seconds_per_epoch=1.0,
         command=f"train <b> --seed {seed}",
         device="GPU",

@@ -144,19 +144,30 @@ def test_the_history_tells_each_blocks_temperature(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("looks", "minutes", "message"),
+    ("moment", "looks", "minutes", "message"),
     [
-        (0, 5, "loss became nan by step"),
-        (99, 5, "loss became nan in epoch 2"),
-        (99, 0, "Weights are no longer finite numbers by step"),
+        ("before", 0, 5, "loss became nan by step"),
+        ("before", 99, 5, "loss became nan in epoch 2"),
+        ("before", 99, 0, "loss became nan by step"),
+        ("after", 99, 0, "Weights are no longer finite numbers by step"),
     ],
 )
 def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
-    looks, minutes, message, config, tmp_path, monkeypatch
+    moment, looks, minutes, message, config, tmp_path, monkeypatch
 ):
     class PoisonedInEpoch2(training.StopAtNonFiniteLoss):
+        """Before its steps, or after the loss of one of them was computed."""
+
         def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
+            self.epoch = epoch
+            self.poison("before")
+
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            self.poison("after")
+
+        def poison(self, now):
+            if (self.epoch, moment) == (1, now):
                 kernel = self.model.get_layer("logits").kernel
                 kernel.assign(np.full(kernel.shape, math.nan))
 

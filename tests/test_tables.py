@@ -30,7 +30,7 @@ def result(seed):
 
 @pytest.mark.parametrize(
     ("document", "table"),
-    [("README.md", "cpu"), ("results.md", "epochs"), ("speed.md", "benchmark")],
+    [("README.md", "cpu-keras3"), ("results.md", "epochs"), ("speed.md", "benchmark")],
 )
 def test_a_document_shows_what_the_rows_give(document, table):
     (path,) = [path for path in tables.CommandLine().documents if path.name == document]
@@ -296,7 +296,7 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as stop:
         collect.main()
     assert stop.value.code == 2
-    assert "holds no run with a result.json" in capsys.readouterr().err
+    assert "holds no finished run" in capsys.readouterr().err
 
 
 def test_epochs_of_a_run_that_still_goes_are_collected_and_stand_beside_the_log(

@@ -77,10 +77,13 @@ class AutoAugment(ImageAugmentation):
             raise ValueError(f"Images must have 1 or 3 channels. Received: shape {images.shape}")
         operations, magnitudes = draw_operations(key, ops.shape(images)[0])
         augmented = ops.round(ops.clip(ops.cast(images, "float32"), 0, 255))
-        for place, names in enumerate(zip(*_names_of(POLICY), strict=True)):
-            augmented = apply_operations(
-                augmented, operations[:, place], magnitudes[:, place], sorted(set(names))
-            )
+
+        def apply(place, images):
+            return apply_operations(images, operations[:, place], magnitudes[:, place])
+
+        # A loop ends in an array. Without it XLA computes both operations anew wherever a pixel
+        # is used: by each partner, flip, shifted copy and norm behind this layer.
+        augmented = ops.fori_loop(0, 2, apply, augmented)
         return ops.cast(augmented, self.compute_dtype)
 
 
@@ -106,23 +109,21 @@ def draw_operations(key, batch):
     )
 
 
-def apply_operations(images, operations, magnitudes, names):
+def apply_operations(images, operations, magnitudes):
     """Apply one operation to each image.
 
     Args:
         images: float32 `(batch, height, width, channels)`, whole numbers 0 to 255.
         operations: int32 `(batch,)`, positions in `OPERATIONS`; with others the image stays.
         magnitudes: float32 `(batch,)`.
-        names: The operations that may occur; only they are computed.
 
     Returns:
         Like `images`.
     """
     operations, magnitudes = (each[:, None, None, None] for each in (operations, magnitudes))
     result = images
-    for name in names:
-        changed = OPERATIONS[name](images, magnitudes)
-        result = ops.where(operations == _NAMES.index(name), changed, result)
+    for number, operation in enumerate(OPERATIONS.values()):
+        result = ops.where(operations == number, operation(images, magnitudes), result)
     return result
 
 
@@ -147,13 +148,9 @@ def magnitude_pair(name, level):
     return (single.get(name, 0.0),) * 2
 
 
-def _names_of(policy):
-    return [[name for name, *_ in sub_policy] for sub_policy in policy]
-
-
 def _tables():
     """Operations and probabilities, `(sub-policies, 2)`, and magnitudes, `(sub-policies, 2, 2)`."""
-    operations = [[_NAMES.index(name) for name in names] for names in _names_of(POLICY)]
+    operations = [[_NAMES.index(name) for name, *_ in each] for each in POLICY]
     probabilities = [[probability for _, probability, _ in each] for each in POLICY]
     magnitudes = [[magnitude_pair(name, level) for name, _, level in each] for each in POLICY]
     return (

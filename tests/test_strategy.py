@@ -94,9 +94,8 @@ with choose_strategy("cpu").scope():
     split = Split(images, np.arange(16, dtype="int32") % 10)
     dataset = Dataset("noise", split, split, tuple("0123456789"))
     model = with_augmentation(build_model(config, dataset), config.augment)
-    engine = make_engine(model, ShuffledBatches(split, 10, 8, seed=0, devices=2))
     compile_model(model, config.train, steps_per_epoch=2, num_classes=10)
-    engine.run(0, 1, [])
+    make_engine(model, ShuffledBatches(split, 10, 8, seed=0, devices=2)).run(0, 1, [])
 """
 COLLECTIVE = re.compile(
     r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("

@@ -55,6 +55,24 @@ def read_json(path):
         raise InputError(f"{path} cannot be read: {error}. Was it changed by hand?") from error
 
 
+def read_lines(path, content):
+    """Return the lines of a text file; none if there is no such file.
+
+    Args:
+        path: The file.
+        content: What it holds, for the message.
+
+    Raises:
+        InputError: if it cannot be read as text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as a file of {content}: {error}") from error
+
+
 def make_folder(path):
     """Make the folder `path` and those above it.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from small_vit.errors import InputError
-from small_vit.files import make_folder, read_json, write_text
+from small_vit.files import make_folder, read_json, read_lines, write_text
 from small_vit.recipes import changes_from_recipe
 from small_vit.runs import RunDirectory
 
@@ -83,12 +83,10 @@ def read_histories_file(path):
     Raises:
         InputError: if the file is damaged.
     """
+    lines = read_lines(path, "histories")
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
         return [History(**json.loads(line)) for line in lines]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise InputError(f"{path} cannot be read as a file of histories: {error}") from error
 
 

@@ -187,7 +187,7 @@ def cpu():
     tokens of width 64, 5 blocks, mean pooling, 0.2 M parameters.
     Command: `python run_cifar100.py --recipe cpu --compare`.
     Device and time: two cores of an AMD EPYC, 16 to 23 minutes a run with two at a time.
-    Expected: not yet run in full with this start of attention; `cpu-keras3` tells another's.
+    Expected: not yet run in full; `cpu-keras3` has the numbers of attention's larger start.
     """
     return ExperimentConfig(
         recipe="cpu",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
-from small_vit.files import make_folder, write_text
+from small_vit.files import make_folder, read_lines, write_text
 from small_vit.runs import Result, RunDirectory
 
 
@@ -43,7 +43,7 @@ def read_rows(path):
         InputError: if the file is damaged, naming the line.
     """
     rows = []
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(read_lines(path, "rows"), 1):
         try:
             rows.append(Result(**json.loads(line)))
         except (ValueError, TypeError) as error:
@@ -80,16 +80,7 @@ def append_rows(path, rows):
         if bare not in known:
             known.append(bare)
             new.append(row)
-    lines = [*_lines(path), *(json.dumps(dataclasses.asdict(row)) for row in new)]
+    lines = [*read_lines(path, "rows"), *(json.dumps(dataclasses.asdict(row)) for row in new)]
     make_folder(Path(path).parent)
     write_text(path, "".join(line + "\n" for line in lines))
     return len(new)
-
-
-def _lines(path):
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a file of rows: {error}") from error

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 from made_up import made_up_result
 
@@ -191,7 +192,8 @@ def test_a_folder_of_another_sweep_is_refused_before_anything_runs(
     ablation, tmp_path, trained, capsys
 ):
     config = SWEEP.arms(digits().replace(train={"epochs": 1}))[1].config
-    RunDirectory(tmp_path / "out" / "tiny-layer-seed0").create(config, {}, [])
+    environment = {"backend": keras.backend.backend()}
+    RunDirectory(tmp_path / "out" / "tiny-layer-seed0").create(config, environment, [])
     with pytest.raises(SystemExit) as stop:
         ablation("--epochs", "2")
     assert stop.value.code == 2

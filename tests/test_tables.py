@@ -30,7 +30,7 @@ def result(seed):
 
 @pytest.mark.parametrize(
     ("document", "table"),
-    [("README.md", "cpu-keras3"), ("results.md", "epochs"), ("speed.md", "benchmark")],
+    [("README.md", "keras-example"), ("results.md", "epochs"), ("speed.md", "benchmark")],
 )
 def test_a_document_shows_what_the_rows_give(document, table):
     (path,) = [path for path in tables.CommandLine().documents if path.name == document]
@@ -49,7 +49,7 @@ def test_a_changed_table_in_the_readme_is_put_right():
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_each_row_is_one_run_of_clean_code(path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    told = ("recipe", "dataset", "arm", "seed", "changes")
+    told = ("recipe", "dataset", "arm", "seed", "changes", "backend")
     runs = [str([row[name] for name in told]) for row in rows]
     assert len(set(runs)) == len(runs)
     assert all(len(row["commit"]) == 12 for row in rows)  # neither "unknown" nor "…-dirty"

@@ -1,106 +1,21 @@
-"""Train a ViT with or without SPT and LSA on a small dataset; `--help` shows how."""
+"""Train a ViT with or without SPT and LSA on CIFAR-100, as the Keras example does.
 
-import argparse
-import importlib
-import inspect
-import json
-import os
-import sys
-import traceback
-from pathlib import Path
-
-BACKENDS = ("tensorflow", "jax", "torch")
-
-MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
-"""GLIBC_TUNABLES of a process that trains.
-
-Every train step frees what the next one needs again. As it comes, glibc gives it back in between,
-and the kernel zeroes hundreds of MB in pages of 4 KB for every step on a CPU. So: huge pages, no
-mapping apart for large blocks, nothing given back.
+It is `small-vit train`, and `small-vit compare` with --compare; `--help` shows how.
 """
 
+import inspect
+import sys
 
-def keep_freed_memory(program):
-    """Start this process over with `MALLOC`, which glibc reads only then; once, and on Linux.
-
-    The process starts over only where Python itself runs the program's file. A debugger, a
-    profiler, a notebook or another script that runs it would start over too, and a program read
-    from a pipe is gone by then: there the process goes on with the malloc that it has.
-
-    Args:
-        program: Frame of the module code of the program, at its beginning: what it has done before
-            is done twice.
-    """
-    unset = sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ
-    if unset and _is_run_by_python(program):
-        os.environ["GLIBC_TUNABLES"] = MALLOC
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+from small_vit.cli.process import keep_freed_memory, run_command
 
 
-def _is_run_by_python(program):
-    """Whether a frame runs a file that Python was started with, by its path or by -m."""
-    _, *callers = (frame for frame, _ in traceback.walk_stack(program))
-    # -m runs its module by runpy. A script that uses runpy is itself among the callers.
-    by_python = all(caller.f_globals.get("__name__") == "runpy" for caller in callers)
-    return by_python and os.path.isfile(program.f_globals.get("__file__", ""))
-
-
-def prepare_backend(arguments):
-    """Set what must be set before Keras is imported: KERAS_BACKEND and caches.
-
-    The backend is that of --backend, else the one that the run of --resume was begun on.
-    """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--backend")
-    parser.add_argument("--resume", type=Path)
-    told = parser.parse_known_args(arguments)[0]
-    backend = told.backend or (told.resume and backend_of(told.resume))
-    if backend in BACKENDS:  # another one is the real parser's to refuse
-        os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # JAX compiles a train step once a machine, not once a run.
-    cache = Path.home() / ".cache" / "small_vit" / "jax"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    # The many small programs that build a model, too: by default JAX keeps what took it a second.
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-
-
-def backend_of(directory):
-    """Return the backend of the run or comparison in `directory`; None if it does not tell."""
-    for path in (directory / "environment.json", directory / "comparison.json"):
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))["backend"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue  # what is wrong with it is for the run's own reader to say
-    return None
-
-
-def start(module, **options):
-    """Prepare process and backend, then exit with what the `main` of `module` returns.
-
-    To be called by the module code of a script, at its beginning (`keep_freed_memory`).
-
-    Args:
-        module: Name of the module of a command line.
-        **options: What its `main` is called with.
-    """
-    keep_freed_memory(inspect.currentframe().f_back)
-    prepare_backend(sys.argv[1:])
-    try:
-        main = importlib.import_module(module).main
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        if error.name not in BACKENDS:
-            raise
-        print(
-            f"error: Keras is to run on {error.name}, which is not installed. Install it "
-            f"(pip install -e '.[{error.name}]') or choose another --backend of {BACKENDS}.",
-            file=sys.stderr,
-        )
-        sys.exit(2)
-    sys.exit(main(**options))
+def main(arguments):
+    """Run the command line; return its exit code."""
+    command = "compare" if "--compare" in arguments else "train"
+    left = [argument for argument in arguments if argument != "--compare"]
+    return run_command(f"small_vit.cli.{command}", left, prog="run_cifar100.py")
 
 
 if __name__ == "__main__":
-    start("small_vit.cli")
+    keep_freed_memory(inspect.currentframe())
+    sys.exit(main(sys.argv[1:]))

@@ -1,5 +1,9 @@
-"""Run a named sweep: the arms of an ablation on the same seeds; `--help` shows how."""
+"""Run a named sweep: the arms of an ablation on the same seeds; `--help` shows how.
 
+It is `small-vit sweep`, with rows in experiments/results.
+"""
+
+import inspect
 import sys
 from pathlib import Path
 
@@ -7,6 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 if __name__ == "__main__":
     sys.path.append(str(ROOT))
-    from run_cifar100 import start
+    from small_vit.cli.process import keep_freed_memory, run_command
 
-    start("small_vit.sweeps.cli", results=ROOT / "experiments" / "results")
+    keep_freed_memory(inspect.currentframe())
+    options = {"prog": "experiments/ablation.py", "results": ROOT / "experiments" / "results"}
+    sys.exit(run_command("small_vit.cli.sweep", sys.argv[1:], **options))

@@ -1,8 +1,9 @@
-"""How fast a train step is, beside others', and how far from what the machine can do."""
+"""Measure a train step: ours, the Keras example's and other libraries', and the machine's peaks."""
 
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
 from dataclasses import dataclass, field
@@ -10,19 +11,18 @@ from pathlib import Path
 
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markdown import Markdown
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from benchmarks.contenders import Backend, Contender, Name, all_contenders
-from benchmarks.sessions import PartsSession, SpeedSession, StartsSession
-from benchmarks.tables import parts_table, speed_table, starts_table
+from benchmarks.markdown import speed_markdown
+from benchmarks.rows import measure
 from benchmarks.workload import Arm, Augmentation, ModelName, Precision, Workload
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text
 
-RESULTS = Path(__file__).resolve().parent / "results" / "speed"
-TABLES = {"benchmark": speed_table, "profile": parts_table, "starts": starts_table}
+ROWS = Path(__file__).resolve().parent / "results" / "speed" / "benchmark.jsonl"
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class CommandLine:
     """Time train steps (input, augmentation, forward, backward, update), ours and others'.
 
     Every contender runs in a process of its own; they train in turns, one at a time, so leave the
-    machine alone meanwhile. A process that waits keeps its memory: at large batches let few take
-    part at a time (--contenders, --backends).
+    machine alone meanwhile. A process that waits keeps its memory: at large batches compare few at
+    a time (--contenders, --backends).
 
-    Rows are appended to a file as they are measured. Contenders whose library is not installed are
-    named as absent: pip install -e '.[peers]'.
+    Rows are added to a file when a workload is done. Contenders that fail are listed with the
+    reason. For other libraries: pip install -e '.[peers]'.
 
     Example: python experiments/benchmark.py --models example paper --batch-sizes 64 256
     """
@@ -52,29 +52,19 @@ class CommandLine:
     backends: tuple[Backend, ...] = ("tensorflow", "jax", "torch")
     """Frameworks; other libraries' models run on torch."""
     contenders: tuple[Name, ...] = ("ours", "keras-example")
-    """Who takes part: ours, the Keras example's own formulation, and other libraries' models."""
+    """What is compared: our train step, the Keras example's own formulation, other libraries'
+    models, and ours with the head that those have."""
     reference: tuple[Name, Backend] | None = None
     """Contender and backend that ratios are over. Default: keras-example on the row's backend."""
     rounds: int = 5
     """Measurements of each contender."""
     steps: int = 4
     """Train steps in a measurement: enough that it takes a second."""
-    profile: bool = False
-    """Instead of comparing contenders, leave parts of our step out, one at a time."""
-    starts: bool = False
-    """Instead, time ours from the start of a process to the end of its first step, the first time
-    and once compiled programs are there."""
     python: dict[Backend, Path] = field(default_factory=dict)
     """Interpreter of a backend, as `jax PATH`, where one environment does not hold all of them.
     Default: the one that runs this."""
-    to: Path | None = None
-    """File of rows. Default: benchmark.jsonl, profile.jsonl or starts.jsonl in
-    experiments/results/speed."""
-
-    @property
-    def subject(self):
-        """What is measured, in the name of the file of rows."""
-        return "profile" if self.profile else "starts" if self.starts else "benchmark"
+    to: Path = ROWS
+    """File of rows."""
 
 
 def main(arguments=None):
@@ -86,97 +76,60 @@ def main(arguments=None):
     options = tyro.cli(CommandLine, prog="benchmark.py", args=arguments)
     with exit_on_input_error():
         _check(options)
-        path = options.to or RESULTS / f"{options.subject}.jsonl"
-        make_folder(path.parent)
+        sessions = _sessions(options)
+        make_folder(options.to.parent)
         try:
-            _run(options, path)
+            _run(options, sessions)
         except KeyboardInterrupt:
-            sys.exit(f"\nInterrupted. What was finished is in {path}")
+            sys.exit(f"\nInterrupted. The workloads that are done are in {options.to}")
 
 
 def _check(options):
-    if options.profile and options.starts:
-        raise InputError("--profile and --starts are two measurements: leave one of them out.")
-    for name in ("rounds", "steps"):
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} must be at least 1. Received: {getattr(options, name)}.")
-    if any(size < 1 for size in options.batch_sizes):
-        raise InputError(f"--batch-sizes must be at least 1. Received: {options.batch_sizes}.")
-    contenders = all_contenders(options.backends, options.contenders)
-    if not contenders:
-        raise InputError(
-            f"--contenders {' '.join(options.contenders)}: none is on --backends "
-            f"{' '.join(options.backends)}. Other libraries' models are on torch."
-        )
-    if options.reference and Contender(*options.reference) not in contenders:
-        raise InputError(
-            f"--reference {' '.join(options.reference)} must take part. Received: "
-            f"{', '.join(map(str, contenders))}."
-        )
+    numbers = {"--rounds": options.rounds, "--steps": options.steps}
+    numbers |= {"--batch-sizes": min(options.batch_sizes)}
+    for flag, number in numbers.items():
+        if number < 1:
+            raise InputError(f"{flag} must be at least 1. Received: {number}.")
     for python in options.python.values():
-        if not python.exists():
-            raise InputError(f"--python names a file that is not there: {python}.")
-
-
-def _run(options, path):
-    # A file has no width, and Rich would cut names to fit 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    table = TABLES[options.subject]
-    sessions = _sessions(options)
-    with _progress(console) as progress:
-        task = progress.add_task("", total=sum(session.turns for session in sessions))
-        done = 0
-        for session in sessions:
-            progress.update(task, description=str(session.workload))
-            rows = session.measure(lambda: progress.advance(task))
-            # A contender that failed has left turns out.
-            done += session.turns
-            progress.update(task, completed=done)
-            old = path.read_text() if path.exists() else ""
-            write_text(path, old + "".join(json.dumps(row) + "\n" for row in rows))
-            console.print(table(session.workload, rows))
-    console.print(f"Rows added to {path}")
+        if not shutil.which(python):
+            raise InputError(f"--python names no program: {python}.")
 
 
 def _sessions(options):
+    """List each workload with those contenders that support it, as pairs."""
+    contenders = all_contenders(options.backends, options.contenders)
     choices = itertools.product(
-        options.models,
-        options.arms,
-        options.batch_sizes,
-        options.precisions,
-        options.augmentations,
+        options.models, options.arms, options.batch_sizes, options.precisions, options.augmentations
     )
     workloads = [Workload(*choice, options.steps) for choice in choices]
+    pairs = [(each, [c for c in contenders if c.supports(each)]) for each in workloads]
+    sessions = [(workload, supported) for workload, supported in pairs if supported]
+    if not sessions:
+        raise InputError(
+            f"--contenders {' '.join(options.contenders)}: none trains this on --backends "
+            f"{' '.join(options.backends)}. Other libraries' models are on torch: vit-pytorch's "
+            "with --arms spt+lsa, the others' with vanilla."
+        )
+    reference = options.reference
+    if reference and all(Contender(*reference) not in compared for _, compared in sessions):
+        raise InputError(f"--reference {' '.join(reference)} is not among those compared.")
+    return sessions
+
+
+def _run(options, sessions):
+    # A file has no width, and Rich would wrap names to fit 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     pythons = {backend: options.python.get(backend, sys.executable) for backend in options.backends}
-    if options.profile or options.starts:
-        session = PartsSession if options.profile else StartsSession
-        return [
-            session(workload, backend, pythons, options.rounds)
-            for workload in workloads
-            for backend in options.backends
-        ]
-    contenders = all_contenders(options.backends, options.contenders)
     reference = Contender(*options.reference) if options.reference else None
-    return [
-        SpeedSession(workload, contenders, pythons, options.rounds, reference)
-        for workload in workloads
-    ]
-
-
-def _progress(console):
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("measurements, left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
+    for workload, contenders in sessions:
+        rows = measure(workload, contenders, pythons, options.rounds, reference)
+        old = options.to.read_text() if options.to.exists() else ""
+        write_text(options.to, old + "".join(json.dumps(row) + "\n" for row in rows))
+        console.print(Markdown(speed_markdown(rows)))
+    console.print(f"Rows added to {options.to}")
 
 
 if __name__ == "__main__":
-    # As Ctrl-C does, a polite kill ends the workers too.
+    # As Ctrl-C does, SIGTERM ends the workers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

@@ -6,9 +6,9 @@ from pathlib import Path
 import tyro
 
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.histories import history_of, keep_histories
-from small_vit.rows import append_rows, row_of
-from small_vit.runs import RunDirectory
+from small_vit.results.histories import history_of, keep_histories
+from small_vit.results.rows import append_rows, row_of
+from small_vit.results.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

@@ -10,25 +10,25 @@ import tyro
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from benchmarks.markdown import read_speed_rows, render_speed_rows
+from benchmarks.markdown import speed_tables
 from collect import find_runs, runs_in
 from html_page import html_page
-from small_vit.comparison import by_arm, comparison_table
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text, written_whole
 from small_vit.plots import plot_curves, save
-from small_vit.recipes import FAST, PUBLISHED, RECIPES
-from small_vit.rows import read_rows, rows_by_backend
-from small_vit.runs import RunDirectory
+from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.results.rows import read_rows, rows_by_backend
+from small_vit.results.run_directory import RunDirectory
+from small_vit.results.tables import by_arm, comparison_table
 from small_vit.sweeps import SWEEPS, Run
 from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
 from small_vit.sweeps.summary import summarise, sweep_table
 from tables import (
+    BENCHMARK_COMMAND,
     RESULTS,
     ROOT,
-    SPEED_TABLES,
+    SPEED_ROWS,
     comparison_command,
-    fast_command,
     not_yet_run,
     rest_to_run,
     sweep_command,
@@ -105,12 +105,7 @@ def write_report(sources):
         "## Speed",
         "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
         "it. Of floor: of the speed at which matrix products alone, or memory alone, would run.",
-        _speed(sources, "benchmark", "python experiments/benchmark.py"),
-        "What the parts of our step cost: the seconds saved when one is left out.",
-        _speed(sources, "profile", "python experiments/benchmark.py --profile"),
-        "From the start of a process to the end of its first step, the first time and once "
-        "compiled programs are there.",
-        _speed(sources, "starts", "python experiments/benchmark.py --starts"),
+        speed_tables(sources.results / SPEED_ROWS) or not_yet_run(BENCHMARK_COMMAND),
     ]
     text = _join(*sections) + "\n"
     write_text(sources.folder / "report.md", text)
@@ -126,7 +121,7 @@ def _comparison(sources, recipe):
         for (name, dataset, arm), numbers in PUBLISHED.items()
         if name == recipe
     ]
-    command = fast_command(recipe) if recipe in FAST else comparison_command(recipe)
+    command = comparison_command(recipe)
     return _join(f"### {recipe}", "\n".join(published), not_yet_run(command))
 
 
@@ -173,15 +168,6 @@ def _sweeps_to_run(sources):
     if not lines:
         return ""
     return "\n".join(["### Sweeps to come", "", "| sweep | recipe | |", "|---|---|---|", *lines])
-
-
-def _speed(sources, name, command):
-    path = sources.results / "speed" / f"{name}.jsonl"
-    rows = read_speed_rows(path)
-    if not rows:
-        return not_yet_run(command)
-    text = render_speed_rows(SPEED_TABLES[name], path)
-    return _join(text, _code({row["command"] for row in rows if "command" in row}))
 
 
 def _run_pictures(sources, name, arms):

@@ -8,20 +8,14 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from benchmarks.aims import aims_markdown
-from benchmarks.markdown import (
-    overview_markdown,
-    parts_markdown,
-    render_speed_rows,
-    speed_markdown,
-    starts_markdown,
-)
-from small_vit.comparison import Estimate, by_arm, comparison_table
+from benchmarks.markdown import speed_tables
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import write_text
-from small_vit.histories import read_histories_file, read_published_log
-from small_vit.recipes import FAST, PUBLISHED, RECIPES
-from small_vit.rows import read_rows, rows_by_backend
+from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.results.histories import read_histories_file, read_published_log
+from small_vit.results.rows import read_rows, rows_by_backend
+from small_vit.results.statistics import Estimate
+from small_vit.results.tables import by_arm, comparison_table
 from small_vit.sweeps import SWEEPS
 from small_vit.sweeps.summary import summarise, sweep_table
 
@@ -47,11 +41,9 @@ FIGURES = {
     "validation %": ("val_accuracy", _percent),
     "validation top-5 %": ("val_top5_accuracy", _percent),
 }
-SPEED_TABLES = {
-    "benchmark": speed_markdown,
-    "profile": parts_markdown,
-    "starts": starts_markdown,
-}
+BENCHMARK_COMMAND = "python experiments/benchmark.py"
+SPEED_ROWS = Path("speed") / "benchmark.jsonl"
+"""The file of `experiments/benchmark.py`, in the folder of rows."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +53,8 @@ class CommandLine:
     A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
     where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
     of published numbers, ours beside them, `epochs` that of the Keras example's log, epoch by
-    epoch, ours beside it, `fast` that of the seconds to an accuracy; `benchmark`, `profile` and
-    `starts` are those of the speed of a step, `speed` an overview of the first, `aims` what they
-    were to be; `bfloat16` compares its accuracy with float32's.
+    epoch, ours beside it, `speed` those of the
+    benchmark; `bfloat16` compares its accuracy with float32's.
     """
 
     check: bool = False
@@ -105,19 +96,12 @@ def _render_part(part):
 
 
 def _table(name):
-    if name in SPEED_TABLES:
-        return render_speed_rows(SPEED_TABLES[name], RESULTS / "speed" / f"{name}.jsonl")
     if name == "speed":
-        return render_speed_rows(overview_markdown, RESULTS / "speed" / "benchmark.jsonl")
-    if name == "aims":
-        files = [RESULTS / "speed" / f"{measured}.jsonl" for measured in ("benchmark", "starts")]
-        return render_speed_rows(aims_markdown, *files)
+        return speed_tables(RESULTS / SPEED_ROWS) or not_yet_run(BENCHMARK_COMMAND)
     if name == "published":
         return _published_table()
     if name == "epochs":
         return _epochs_table()
-    if name == "fast":
-        return _fast_table()
     if name == "bfloat16":
         return _bfloat16_table()
     groups = rows_by_backend(read_rows(RESULTS / f"{name}.jsonl")).values()
@@ -151,9 +135,9 @@ def _published_table():
             runs = by_arm(group).get(arm, [])
             ours, best = not_yet_run(comparison_command(recipe)), ""
             if runs:
-                ours = _top1_and_top5(runs, "test")
-                if runs[0].best_on_test_accuracy is not None:
-                    best = _top1_and_top5(runs, "best_on_test")
+                ours = _top1_and_top5([run.metrics for run in runs])
+                if runs[0].best_on_test:
+                    best = _top1_and_top5([run.best_on_test for run in runs])
             published = PUBLISHED[recipe, dataset, arm].percent()
             lines.append(f"| `{recipe}` | {arm} | {published} | {ours} | {best} | {len(runs)} |")
     return "\n".join(lines)
@@ -198,30 +182,9 @@ def _spread(values, form):
     return f"{form(estimate.mean)} ± {form(estimate.half_width)}"
 
 
-def _top1_and_top5(runs, kind):
-    names = (f"{kind}_accuracy", f"{kind}_top5_accuracy")
-    return " / ".join(Estimate.of([getattr(run, name) for run in runs]).percent() for name in names)
-
-
-def _fast_table():
-    lines = [
-        "| recipe | aim, top-1 % | top-1 % | seconds from the first step | and from the start "
-        "of the process | seeds |",
-        "|---|---:|---|---:|---:|---:|",
-    ]
-    for recipe, aim in FAST.items():
-        every = read_rows(RESULTS / f"{recipe}.jsonl")
-        rows = [row for row in every if row.arm == "spt+lsa" and row.train_seconds is not None]
-        if len({row.seed for row in rows}) < len(rows):
-            raise InputError(f"{RESULTS / recipe}.jsonl holds a seed twice.")
-        cells = [not_yet_run(fast_command(recipe)), "", ""]
-        if rows:
-            top1 = Estimate.of([row.test_accuracy for row in rows])
-            seconds = [(row.train_seconds, row.start_seconds + row.train_seconds) for row in rows]
-            cells = [top1.percent(), *(f"{median:.1f}" for median in np.median(seconds, axis=0))]
-        told = " | ".join([f"`{recipe}`", f"{aim * 100:.0f}", *cells, str(len(rows))])
-        lines.append(f"| {told} |")
-    return "\n".join(lines)
+def _top1_and_top5(metrics):
+    names = ("accuracy", "top5_accuracy")
+    return " / ".join(Estimate.of([each[name] for each in metrics]).percent() for name in names)
 
 
 def _bfloat16_table():
@@ -238,7 +201,7 @@ def _bfloat16_table():
     ]
     for (recipe, images, arm), half in groups.items():
         pairs = [(whole[_apart_from_precision(row)], row) for row in half]
-        accuracies = np.array([[run.test_accuracy for run in pair] for pair in pairs])
+        accuracies = np.array([[run.metrics["accuracy"] for run in pair] for pair in pairs])
         columns = [Estimate.of(column).percent() for column in accuracies.T]
         difference = Estimate.of(accuracies[:, 1] - accuracies[:, 0]).percent(sign=True)
         cells = [f"`{recipe}`, {images:,}", arm, *columns, difference, str(len(pairs))]
@@ -249,15 +212,6 @@ def _bfloat16_table():
 def _apart_from_precision(row):
     changes = [change for change in row.changes if not change.startswith("train.precision")]
     return row.recipe, row.train_examples, row.arm, row.seed, row.backend, row.epochs, *changes
-
-
-def fast_command(recipe):
-    """Return the command that trains a recipe of `FAST`, each seed in a process of its own."""
-    train = (
-        f"python run_cifar100.py --recipe {recipe} --backend jax --seed $s --out runs/{recipe}/$s"
-    )
-    collect = f"python experiments/collect.py runs/{recipe} --to experiments/results/{recipe}.jsonl"
-    return f"for s in 0 1 2 3 4; do {train}; done; {collect}"
 
 
 def comparison_command(recipe):

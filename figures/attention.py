@@ -17,12 +17,12 @@ import tyro
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
+from small_vit.data.image_files import read_image
 from small_vit.errors import exit_on_input_error
-from small_vit.images import read_image
 from small_vit.plots import plot_attention, plot_temperature_history, plot_temperatures, save
 from small_vit.plots.sources import first_test_image
-from small_vit.predict import load_model
-from small_vit.runs import RunDirectory
+from small_vit.results.run_directory import RunDirectory
+from small_vit.results.saved_model import load_model
 
 
 def main(

@@ -15,12 +15,13 @@ from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from small_vit.config import AugmentConfig, Size, as_pair
+from small_vit.config import AugmentConfig
+from small_vit.data.image_files import fit_image, read_image, scale_image
 from small_vit.errors import exit_on_input_error
-from small_vit.images import fit_image, read_image, scale_image
 from small_vit.plots import plot_augmentations, save
 from small_vit.plots.sources import first_test_images
-from small_vit.runs import RunDirectory
+from small_vit.results.run_directory import RunDirectory
+from small_vit.sizes import Size, as_pair
 
 
 def _option(metavar):

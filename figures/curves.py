@@ -18,9 +18,9 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.histories import read_published_log
 from small_vit.plots import plot_curves, save
 from small_vit.plots.sources import read_histories, runs_in
+from small_vit.results.histories import read_published_log
 
 PUBLISHED_LOG = (
     Path(__file__).resolve().parent.parent

@@ -16,12 +16,13 @@ from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
-from small_vit.config import ModelConfig, Size, as_pair
+from small_vit.data.image_files import fit_image, read_image, scale_image
 from small_vit.errors import exit_on_input_error
-from small_vit.images import fit_image, read_image, scale_image
+from small_vit.models.vit.config import ViTConfig
 from small_vit.plots import plot_patches, plot_shifted_views, save
 from small_vit.plots.sources import first_test_image
-from small_vit.runs import RunDirectory
+from small_vit.results.run_directory import RunDirectory
+from small_vit.sizes import Size, as_pair
 
 
 def _option(metavar, **kwargs):
@@ -55,7 +56,7 @@ def main(
         out: Folder of the pictures. Default: the run's, else the current one.
     """
     run = RunDirectory(source) if source is not None and source.is_dir() else None
-    model = (run.config().model if run else ModelConfig()).replace(
+    model = (run.config().model if run else ViTConfig()).replace(
         **_given(
             image_size=image_size,
             patch_size=patch_size,

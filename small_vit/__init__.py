@@ -1,52 +1,73 @@
 """Vision Transformers trained from scratch on small datasets, in Keras 3.
 
-Importing the package registers its layers with Keras, so that a saved model loads.
+Importing the package registers its layers with Keras, so that a saved model loads. Keras itself is
+not imported before it is needed: it takes seconds, and a command line's `--help` does without.
 """
 
-from small_vit.augment import AutoAugment, Mix, RandomAffine, RandomCrop, RandomErasing
-from small_vit.config import (
-    AugmentConfig,
-    DataConfig,
-    ExperimentConfig,
-    ModelConfig,
-    TrainConfig,
-)
-from small_vit.layers import (
-    ClassTokenPooling,
-    HashedDropout,
-    MultiHeadAttentionLSA,
-    PatchEncoder,
-    Resize,
-    ShiftedPatchTokenization,
-    StochasticDepth,
-    TransformerBlock,
-)
-from small_vit.model import create_vit_classifier
-from small_vit.optimizers import AdamW
-from small_vit.schedules import WarmUpCosine
+import importlib
+import importlib.abc
+import importlib.util
+import sys
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AdamW",
-    "AugmentConfig",
-    "AutoAugment",
-    "ClassTokenPooling",
-    "DataConfig",
-    "ExperimentConfig",
-    "HashedDropout",
-    "Mix",
-    "ModelConfig",
-    "MultiHeadAttentionLSA",
-    "PatchEncoder",
-    "RandomAffine",
-    "RandomCrop",
-    "RandomErasing",
-    "Resize",
-    "ShiftedPatchTokenization",
-    "StochasticDepth",
-    "TrainConfig",
-    "TransformerBlock",
-    "WarmUpCosine",
-    "create_vit_classifier",
-]
+_MODULES = {
+    "small_vit.augment": ("AutoAugment", "Mix", "RandomAffine", "RandomCrop", "RandomErasing"),
+    "small_vit.config": ("AugmentConfig", "DataConfig", "ExperimentConfig", "TrainConfig"),
+    "small_vit.layers": (
+        "ClassTokenPooling",
+        "HashedDropout",
+        "MultiHeadAttentionLSA",
+        "PatchEncoder",
+        "Resize",
+        "ShiftedPatchTokenization",
+        "StochasticDepth",
+        "TransformerBlock",
+    ),
+    "small_vit.models.vit.build": ("create_vit_classifier",),
+    "small_vit.models.vit.config": ("ViTConfig",),
+    "small_vit.training.optimizers": ("AdamW",),
+    "small_vit.training.schedules": ("WarmUpCosine",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name):
+    """Import a public name from its module when it is first used."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+class _RegisterOnceKerasIsThere(importlib.abc.MetaPathFinder):
+    """Registers the layers at the end of the first `import keras`."""
+
+    def find_spec(self, name, path=None, target=None):
+        """Find Keras as Python does, and register when it has been imported."""
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec("keras")
+        if spec is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module):
+                execute(module)
+                importlib.import_module("small_vit.registration")
+
+            spec.loader.exec_module = execute_and_register
+        return spec
+
+
+if "keras" in sys.modules:
+    importlib.import_module("small_vit.registration")
+else:
+    sys.meta_path.insert(0, _RegisterOnceKerasIsThere())

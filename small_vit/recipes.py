@@ -1,17 +1,13 @@
-"""Named experiments: each a function that returns its `ExperimentConfig`, told as a difference.
+"""Named experiments: each a function that returns its `ExperimentConfig`.
 
-Their docstrings state source, command, device, time, expected result and deviations.
+Each is written as its difference from another. The docstrings state source, command, device, time,
+expected result and deviations.
 """
 
 from dataclasses import dataclass
 
-from small_vit.config import (
-    AugmentConfig,
-    DataConfig,
-    ExperimentConfig,
-    ModelConfig,
-    TrainConfig,
-)
+from small_vit.config import AugmentConfig, DataConfig, ExperimentConfig, TrainConfig
+from small_vit.models.registry import FAMILIES, model_config
 
 
 @dataclass(frozen=True)
@@ -48,7 +44,7 @@ def keras_example():
     Deviations: flip, rotation and zoom are one resampling instead of three, and vanilla and
     SPT+LSA run through the same attention code.
     """
-    return ExperimentConfig(recipe="keras-example")
+    return ExperimentConfig(recipe="keras-example", arm="spt+lsa")
 
 
 def keras_example_cosine():
@@ -86,7 +82,9 @@ def paper():
     """
     return ExperimentConfig(
         recipe="paper",
-        model=ModelConfig(
+        arm="spt+lsa",
+        model=model_config(
+            "vit",
             image_size=32,
             patch_size=4,
             embedding_initializer="standard_normal",
@@ -191,7 +189,9 @@ def cpu():
     """
     return ExperimentConfig(
         recipe="cpu",
-        model=ModelConfig(
+        arm="spt+lsa",
+        model=model_config(
+            "vit",
             image_size=32,
             patch_size=4,
             projection_dim=64,
@@ -268,10 +268,16 @@ RECIPES = {
 }
 
 
+def vanilla(config):
+    """Return the arm "vanilla" of an experiment: the plain model of its family."""
+    return config.replace(arm="vanilla", model=FAMILIES[config.model.kind].plain)
+
+
 def changes_from_recipe(config):
     """List how a config differs from its recipe's, as `ExperimentConfig.differences` writes it.
 
-    Arm, seed and devices are no differences: a recipe holds for all of them.
+    Arm, seed and devices are no differences: a recipe holds for all of them. What the arm "vanilla"
+    leaves out is none either.
 
     Returns:
         List of str; empty for a config that is from no recipe, too.
@@ -279,14 +285,11 @@ def changes_from_recipe(config):
     if config.recipe not in RECIPES:
         return []
     recipe = RECIPES[config.recipe]()
-    if config.model.arm == "vanilla":
-        recipe = recipe.replace(model=recipe.model.vanilla())
+    if config.arm == "vanilla":
+        recipe = vanilla(recipe)
     same = {"seed": config.train.seed, "strategy": config.train.strategy}
-    return recipe.replace(train=same).differences(config)
+    return recipe.replace(arm=config.arm, train=same).differences(config)
 
-
-FAST = {"fast-60": 0.6, "fast-70": 0.7}
-"""The recipes made for the fewest seconds to a top-1 accuracy, and that accuracy."""
 
 # By recipe, dataset and arm, each from one seed; the paper's are of the best test epoch.
 PUBLISHED = {

@@ -12,7 +12,7 @@ from layer_harness import LAYERS, close, compiled, to_numpy
 from small_vit import AutoAugment
 from small_vit.augment.auto_augment import POLICY, draw_operations, magnitude_pair
 from small_vit.augment.operations import OPERATIONS
-from small_vit.counter_random import make_key
+from small_vit.layers.counter_random import make_key
 
 NAMES = list(OPERATIONS)
 PLACES = sorted({(name, level) for each in POLICY for name, _, level in each})

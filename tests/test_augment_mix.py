@@ -19,7 +19,7 @@ from small_vit.augment.mix import (
     mix_images,
     mix_targets,
 )
-from small_vit.counter_random import make_key
+from small_vit.layers.counter_random import make_key
 
 SIZE = (10, 14)
 

@@ -7,7 +7,7 @@ from keras import ops
 from layer_harness import close, normal, to_numpy
 from small_vit import RandomCrop
 from small_vit.augment.random_crop import crop, draw_offsets
-from small_vit.counter_random import make_key
+from small_vit.layers.counter_random import make_key
 
 
 def reference_crop(images, rows, columns, padding, fill):

@@ -11,7 +11,7 @@ from scipy import stats
 from layer_harness import close, compiled, normal, to_numpy
 from small_vit import RandomErasing
 from small_vit.augment.random_erasing import draw_boxes, erase
-from small_vit.counter_random import make_key
+from small_vit.layers.counter_random import make_key
 
 SIZE = (24, 32)
 DEFAULTS = ((0.02, 0.4), (0.3, 1 / 0.3))

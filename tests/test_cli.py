@@ -7,14 +7,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import run_cifar100
-from small_vit import cli
-from small_vit.recipes import digits, keras_example
+from small_vit.cli import COMMANDS, compare, evaluate, process, report, sweep, train
+from small_vit.cli.settings import parse
+from small_vit.recipes import digits, keras_example, vanilla
 
 pytestmark = pytest.mark.any_backend
 
@@ -25,28 +27,53 @@ TINY = (
 ).split()
 
 
+def front_door(*arguments):
+    """What `python run_cifar100.py` does with these arguments; returns its exit code."""
+    with mock.patch.dict(os.environ):
+        return run_cifar100.main([*map(str, arguments)])
+
+
+def refused(capsys, main, *arguments):
+    """Run a command line; return the message it ends with."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main(*arguments)
+    assert stop.value.code == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "Traceback" not in error
+    return error
+
+
 def test_without_flags_it_is_the_keras_example_with_spt_and_lsa():
-    _, config = cli.parse([])
+    _, config = train.parse_training([])
     assert config == keras_example()
-    assert config.model.arm == "spt+lsa"
+    assert config.arm == "spt+lsa"
 
 
 def test_vanilla_switches_all_parts_off():
-    _, config = cli.parse(["--vanilla"])
-    assert config.model == keras_example().model.vanilla()
+    _, config = train.parse_training(["--vanilla"])
+    assert config == vanilla(keras_example())
+    assert config.arm == "vanilla"
+    parts = ("shifts", "patch_norm", "temperature", "diagonal_mask")
+    assert [getattr(config.model, part) for part in parts] == ["none", False, "none", False]
 
 
-def test_flags_change_the_recipe():
-    options, config = cli.parse(
+@pytest.mark.parametrize(
+    "options_class", [train.TrainOptions, compare.CompareOptions, sweep.SweepOptions]
+)
+def test_flags_change_the_recipe_of_every_command_that_trains(options_class):
+    arguments = (
         "--recipe digits --epochs 3 --learning-rate 0.01 --shifts cardinal --stride 1 2 "
-        "--data-dir somewhere --compare --seeds 7 --decay-exclude bias norm --no-flip".split()
+        "--data-dir somewhere --decay-exclude bias norm --no-flip --checkpoint-minutes 2"
     )
+    options, config = parse(options_class, arguments.split(), "command", "what it does", None)
     assert config == digits().replace(
         model={"shifts": "cardinal", "stride": (1, 2)},
+        augment={"flip": False},
         data={"data_dir": "somewhere"},
         train={"epochs": 3, "learning_rate": 0.01, "decay_exclude": ("bias", "norm")},
     )
-    assert (options.compare, options.seeds) == (True, 7)
+    assert options.checkpoint_minutes == 2
 
 
 @pytest.mark.parametrize(
@@ -55,10 +82,13 @@ def test_flags_change_the_recipe():
         ("--patch-size 100", "patch_size must be no larger than image_size=72. Received: 100"),
         ("--epochs 0", "epochs must be at least 1. Received: 0"),
         ("--dropout 1.5", "dropout must be at least 0 and below 1"),
+        ("--checkpoint-minutes -1", "--checkpoint-minutes must be at least 0"),
         ("--compare --seeds 0", "--seeds must be at least 1"),
-        ("--seeds 5", "--seeds is for --compare"),
+        ("--seeds 5", "--seeds"),
         ("--compare --vanilla", "leave --vanilla out"),
+        ("--vanilla --compare", "leave --vanilla out"),
         ("--resume nowhere", "nowhere holds no run"),
+        ("--compare --resume nowhere", "nowhere holds no comparison"),
         ("--dataset imagenet", "imagenet"),
         ("--data-dir nowhere", "nowhere"),
         ("--recipe digits --train-examples 1000000", "1000000"),
@@ -72,50 +102,126 @@ def test_flags_change_the_recipe():
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(
-            [*arguments.split(), *([] if "resume" in arguments else ["--out", f"{tmp_path}/run"])]
-        )
-    assert stop.value.code == 2
-    error = " ".join(capsys.readouterr().err.split())
-    assert message in error
-    assert "Traceback" not in error
+    out = [] if "resume" in arguments else ["--out", f"{tmp_path}/run"]
+    assert message in refused(capsys, front_door, *arguments.split(), *out)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("start", [[], ["--compare"]])
 @pytest.mark.parametrize(
     "arguments",
     ["--no-such-flag", "--epochs many", "--backend mxnet", "--recipe no-such", "--recipe"],
 )
-def test_what_the_parser_refuses_exits_with_2_too(arguments):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments.split())
-    assert stop.value.code == 2
+def test_what_the_parser_refuses_exits_with_2_too(arguments, start, capsys):
+    refused(capsys, front_door, *start, *arguments.split())
 
 
-def test_an_interrupted_run_says_how_to_go_on(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("prog", "command"),
+    [("small-vit train", "small-vit train"), ("run_cifar100.py", "python run_cifar100.py")],
+)
+def test_an_interrupted_run_says_how_to_resume_it(prog, command, monkeypatch, tmp_path, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
     out = tmp_path / "run"
     for moment, advice in {
-        "datasets.load": "the same command",
-        "ShowProgress.on_train_begin": f"python run_cifar100.py --resume {out}",
+        "prepare.load_dataset": "Resume with: the same command",
+        "progress.ShowProgress.on_train_begin": f"Resume with: {command} --resume {out}",
     }.items():
         monkeypatch.setattr(f"small_vit.training.{moment}", interrupt)
-        assert cli.main([*TINY, "--out", str(out)]) == 130
+        assert train.main([*TINY, "--out", str(out)], prog=prog) == 130
         assert advice in capsys.readouterr().out
         monkeypatch.undo()
 
 
-def test_a_run_resumes_from_its_own_config_and_refuses_another(tmp_path):
-    out = str(tmp_path / "run")
-    assert cli.main([*TINY, "--out", out]) == 0
-    assert cli.main(["--resume", out]) == 0
-    for refused in (["--epochs", "2"], ["--out", "elsewhere"]):
-        with pytest.raises(SystemExit) as stop:
-            cli.main(["--resume", out, *refused])
-        assert stop.value.code == 2
+# ------------------------------------------------------------------------- with a finished run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    assert front_door(*TINY, "--out", out) == 0
+    return out
+
+
+def test_a_run_resumes_from_its_own_config_and_refuses_another(finished, capsys):
+    assert front_door("--resume", finished) == 0
+    assert "train.batch_size" in refused(
+        capsys, front_door, "--resume", finished, "--batch-size", "9"
+    )
+    assert "cannot go on to 2 epochs" in refused(
+        capsys, front_door, "--resume", finished, "--epochs", "2"
+    )
+    assert "arm: spt+lsa -> vanilla" in refused(
+        capsys, front_door, "--resume", finished, "--vanilla"
+    )
+    assert "leave --out out" in refused(
+        capsys, front_door, "--resume", finished, "--out", "elsewhere"
+    )
+
+
+def test_train_says_how_to_resume_a_sweep(tmp_path, capsys):
+    (tmp_path / "sweep.json").write_text("{}")
+    error = refused(capsys, front_door, "--resume", tmp_path)
+    assert f"holds a sweep. Resume it with small-vit sweep --resume {tmp_path}." in error
+
+
+def test_evaluate_measures_what_the_run_has_measured(finished, capsys):
+    metrics = json.loads((finished / "result.json").read_text())["metrics"]
+    files = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    capsys.readouterr()
+    assert evaluate.main([str(finished), "--batch-size", "100"]) == 0
+    shown = capsys.readouterr().out
+    assert "spt+lsa on the test set of digits, 360 images" in shown
+    assert f"| top-1 accuracy | {metrics['accuracy']:.2%} |" in shown
+    assert f"| top-5 accuracy | {metrics['top5_accuracy']:.2%} |" in shown
+    loss = float(shown.split("| cross-entropy |")[1].split("|")[0])
+    assert loss == pytest.approx(metrics["loss"], abs=1e-4)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == files
+
+
+def test_report_makes_the_report_anew(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    told = (run / "report.md").read_text()
+    pictures = sorted(path.name for path in run.glob("*.png"))
+    assert "curves.png" in pictures
+    for name in ("report.md", *pictures):
+        (run / name).unlink()
+    assert report.main([str(run)]) == 0
+    assert f"Written to {run / 'report.md'}" in capsys.readouterr().out
+    assert (run / "report.md").read_text() == told
+    assert sorted(path.name for path in run.glob("*.png")) == pictures
+
+
+@pytest.mark.parametrize("command", [evaluate, report])
+def test_a_run_that_has_not_ended_is_no_finished_one(command, finished, tmp_path, capsys):
+    absent = str(tmp_path / "absent")
+    assert f"{absent} holds no run" in refused(capsys, command.main, [absent])
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "model.keras").unlink()
+    assert "has not ended" in refused(capsys, command.main, [str(run)])
+
+
+def test_a_run_on_its_way_to_more_epochs_has_no_report_yet(finished, tmp_path, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    told = json.loads((run / "config.json").read_text())
+    told["train"]["epochs"] = 2
+    (run / "config.json").write_text(json.dumps(told))
+    assert "has not ended" in refused(capsys, report.main, [str(run)])
+    assert "has not ended" in refused(capsys, evaluate.main, [str(run)])
+
+
+def test_a_batch_has_an_image_at_least(finished, capsys):
+    error = refused(capsys, evaluate.main, [str(finished), "--batch-size", "0"])
+    assert "--batch-size must be at least 1. Received: 0" in error
+
+
+# ---------------------------------------------------------------------------------- processes
 
 
 def run(*command, **environment):
@@ -141,16 +247,16 @@ def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
     assert training.returncode == 0, training.stderr
     assert f"Written to {out}" in training.stdout
     numbers = json.loads((out / "result.json").read_text())
-    assert f"{numbers['test_accuracy'] * 100:.2f}" in training.stdout
+    assert f"{numbers['metrics']['accuracy'] * 100:.2f}" in training.stdout
     assert 0 <= numbers["train_seconds"] < numbers["seconds"]
     assert 1 < numbers["start_seconds"] < 300
     curves = EventAccumulator(str(out / "tensorboard" / "validation")).Reload()
     last = tf.make_ndarray(curves.Tensors("epoch_accuracy")[-1].tensor_proto)
-    assert last == pytest.approx(numbers["validation_accuracy"])
+    assert last == pytest.approx(numbers["validation"]["accuracy"])
 
     photo = tmp_path / "photo.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 3), "uint8")).save(photo)
-    prediction = run("-m", "small_vit.predict", str(out), str(photo))
+    prediction = run("-m", "small_vit", "predict", str(out), str(photo))
     assert prediction.returncode == 0, prediction.stderr
     name, *lines = prediction.stdout.splitlines()
     assert name == str(photo)
@@ -161,18 +267,108 @@ def test_the_front_door_trains_and_the_model_can_be_used(tmp_path):
 
 def test_the_backend_flag_reaches_keras():
     code = (
-        "import os, run_cifar100 as door; os.environ.pop('KERAS_BACKEND', None);"
-        "door.prepare_backend(['--epochs', '3', '--backend', 'jax']);"
+        "import os; from small_vit.cli import process; os.environ.pop('KERAS_BACKEND', None);"
+        "process.prepare_backend(['--epochs', '3', '--backend', 'jax']);"
         "print(os.environ['KERAS_BACKEND'])"
     )
     assert run("-c", code).stdout.strip() == "jax"
 
 
-@pytest.mark.parametrize("name", ["environment.json", "comparison.json"])
-def test_what_was_begun_goes_on_with_its_backend(name, tmp_path):
+@pytest.mark.parametrize("name", ["environment.json", "sweep.json"])
+def test_what_was_stopped_is_resumed_with_its_backend(name, tmp_path):
     (tmp_path / name).write_text('{"backend": "jax"}')
-    assert run_cifar100.backend_of(tmp_path) == "jax"
-    assert run_cifar100.backend_of(tmp_path / "absent") is None
+    assert process.backend_of(tmp_path) == "jax"
+    assert process.backend_of(tmp_path / "absent") is None
+    with mock.patch.dict(os.environ, KERAS_BACKEND="torch"):
+        process.prepare_backend(["--resume", str(tmp_path)])
+        assert os.environ["KERAS_BACKEND"] == "jax"
+        process.prepare_backend(["--resume", str(tmp_path), "--backend", "tensorflow"])
+        assert os.environ["KERAS_BACKEND"] == "tensorflow"
+
+
+@pytest.fixture
+def command_module(tmp_path, monkeypatch):
+    """Makes a module with a `main` of this code; returns the module's name."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(code):
+        name = f"{tmp_path.name}_{len(list(tmp_path.iterdir()))}"  # imported once
+        (tmp_path / f"{name}.py").write_text(f"def main(arguments, **options):\n    {code}\n")
+        return name
+
+    return make
+
+
+def run_command(*arguments, **options):
+    with mock.patch.dict(os.environ):
+        return process.run_command(*arguments, **options)
+
+
+def test_a_command_gets_its_arguments_and_gives_its_exit_code(command_module):
+    name = command_module("return 7 if (arguments, options) == (['a'], {'prog': 'p'}) else 0")
+    assert run_command(name, ["a"], prog="p") == 7
+    assert run_command(command_module("raise KeyboardInterrupt"), []) == 130
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("torch", "small-vit[torch]', or choose another --backend"),
+        ("tensorflow", "small-vit[tensorflow]', or choose another --backend"),
+        ("ray", "small-vit[ray]'."),
+        ("sklearn.metrics", "small-vit[train]'."),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(
+    module, advice, command_module, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert run_command(command_module(f"import {module}"), []) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: this needs {module}, which is not installed.")
+    assert f"pip install '{advice}" in error
+
+
+def test_a_module_of_no_extra_is_a_fault_of_the_program(command_module):
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        run_command(command_module("import no_such_module"), [])
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "run_cifar100.py", "run_cifar100.py --compare"])
+def test_help_answers_without_keras(command):
+    code = """
+import runpy, sys
+try:
+    if sys.argv[1] == "run_cifar100.py":
+        sys.argv.pop(0)
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    else:
+        from small_vit.cli import main
+        main()
+except SystemExit as stop:
+    print(stop.code, *sorted({"keras", "jax", "tensorflow", "torch", "scipy"} & set(sys.modules)))
+"""
+    asked = run("-c", code, *command.split(), "--help")
+    assert asked.returncode == 0, asked.stderr
+    *told, last = asked.stdout.splitlines()
+    assert last == "0"
+    assert any(line.startswith("usage: ") for line in told)
+
+
+def test_without_a_command_the_commands_are_listed():
+    for arguments in ([], ["--help"]):
+        asked = run("-m", "small_vit", *arguments)
+        assert asked.returncode == 0, asked.stderr
+        for name, what in COMMANDS.items():
+            assert f"{name} " in asked.stdout and what in asked.stdout
+
+
+def test_an_unknown_command_is_one_line_and_exit_code_2():
+    asked = run("-m", "small_vit", "trian", "--epochs", "3")
+    assert (asked.returncode, asked.stdout) == (2, "")
+    (line,) = asked.stderr.splitlines()
+    assert line.startswith("error: 'trian' is no command.")
+    assert all(name in line for name in COMMANDS)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="sets glibc's malloc")
@@ -180,8 +376,8 @@ def test_the_process_keeps_freed_memory(tmp_path, monkeypatch):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     script = tmp_path / "script.py"
     script.write_text(
-        "import inspect, resource, run_cifar100 as door\n"
-        "door.keep_freed_memory(inspect.currentframe()); faults = []\n"
+        "import inspect, resource, small_vit.cli.process as process\n"
+        "process.keep_freed_memory(inspect.currentframe()); faults = []\n"
         "for _ in range(3):\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt; bytearray(2**26)\n"
         "    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
@@ -192,26 +388,38 @@ def test_the_process_keeps_freed_memory(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def front_door(tmp_path, monkeypatch):
-    """The front door in a folder of its own, where what it starts prints how it was started.
+def programs(tmp_path, monkeypatch):
+    """A folder with the front door, where a command prints how it was started.
 
-    Beside it lie scripts that start the same or run the front door: each prints "begun" first.
+    Beside the front door lie scripts that start the same or run it: each prints "begun" first.
     """
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    shutil.copy(ROOT / "run_cifar100.py", tmp_path)
-    (tmp_path / "small_vit").mkdir()
+    (tmp_path / "small_vit" / "cli").mkdir(parents=True)
     (tmp_path / "small_vit" / "__init__.py").touch()
-    (tmp_path / "small_vit" / "cli.py").write_text(
-        "import os, sys\n"
-        "def main():\n"
-        "    print('trained', *sys.argv[1:], os.environ.get('GLIBC_TUNABLES', 'as it was'))\n"
+    for name in (
+        "run_cifar100.py",
+        "small_vit/__main__.py",
+        "small_vit/cli/__init__.py",
+        "small_vit/cli/process.py",
+    ):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "small_vit" / "cli" / "train.py").write_text(
+        "import os\n"
+        "def main(arguments, prog):\n"
+        "    print('trained', *arguments, os.environ.get('GLIBC_TUNABLES', 'as it was'))\n"
     )
     scripts = {
-        "starts": "from run_cifar100 import start; start('small_vit.cli')",
-        "starts_in_a_function": "import run_cifar100\n"
-        "def main(): run_cifar100.start('small_vit.cli')\n"
-        "main()",
+        # As experiments/ablation.py starts.
+        "starts": "import inspect, sys\n"
+        "from small_vit.cli.process import keep_freed_memory, run_command\n"
+        "keep_freed_memory(inspect.currentframe())\n"
+        "sys.exit(run_command('small_vit.cli.train', sys.argv[1:], prog='starts'))",
+        # As pip writes it.
+        "console": "import sys\nfrom small_vit.cli import main\nsys.exit(main())",
+        "starts_in_a_function": "import sys, small_vit.cli\n"
+        "def main(): small_vit.cli.main()\n"
+        "sys.argv.append('train'); main()",
         "runs": "import runpy; runpy.run_path('run_cifar100.py', run_name='__main__')",
         "executes": "exec(open('run_cifar100.py').read())",
     }
@@ -236,12 +444,14 @@ def lines_of(folder, *command, stdin=""):
         pytest.param("run_cifar100.py --epochs 3", 0, id="script"),
         pytest.param("-u -X dev run_cifar100.py --epochs 3", 0, id="python-options"),
         pytest.param("-m run_cifar100 --epochs 3", 0, id="module"),
+        pytest.param("-m small_vit train --epochs 3", 0, id="package"),
         pytest.param("starts.py --epochs 3", 2, id="another-script"),
+        pytest.param("console.py train --epochs 3", 2, id="console-script"),
     ],
 )
-def test_a_program_of_its_own_starts_over_once(command, begun, front_door):
-    lines = lines_of(front_door, *command.split())
-    assert lines == ["begun"] * begun + [f"trained --epochs 3 {run_cifar100.MALLOC}"]
+def test_a_program_of_its_own_starts_over_once(command, begun, programs):
+    lines = lines_of(programs, *command.split())
+    assert lines == ["begun"] * begun + [f"trained --epochs 3 {process.MALLOC}"]
 
 
 @pytest.mark.parametrize(
@@ -257,16 +467,16 @@ def test_a_program_of_its_own_starts_over_once(command, begun, front_door):
         pytest.param("-m trace --listfuncs run_cifar100.py".split(), 0, id="trace"),
     ],
 )
-def test_what_runs_the_program_does_not_start_over(command, begun, front_door):
-    lines = lines_of(front_door, *command)
+def test_what_runs_the_program_does_not_start_over(command, begun, programs):
+    lines = lines_of(programs, *command)
     assert lines.count("begun") == begun
     assert lines.count("trained as it was") == 1
 
 
 @pytest.mark.parametrize("script", ["run_cifar100.py", "runs.py", "starts.py"])
 @pytest.mark.parametrize("command", [["-"], [], ["/dev/stdin"]])
-def test_a_program_from_standard_input_trains(command, script, front_door):
-    lines = lines_of(front_door, *command, stdin=(front_door / script).read_text())
+def test_a_program_from_standard_input_trains(command, script, programs):
+    lines = lines_of(programs, *command, stdin=(programs / script).read_text())
     assert lines.count("trained as it was") == 1
     assert lines.count("begun") == (script != "run_cifar100.py")
 

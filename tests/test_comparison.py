@@ -1,124 +1,103 @@
-import numpy as np
-import pytest
-from made_up import made_up_result
-from scipy import stats
+"""The `compare` command trains the plain model and SPT+LSA on the same seeds."""
 
-from small_vit import hosts
-from small_vit.comparison import Estimate, compare, comparison_table
-from small_vit.errors import InputError
-from small_vit.recipes import digits
+import pytest
+
+from small_vit.cli import compare
+from small_vit.results.rows import read_rows
+from small_vit.results.run_directory import RunDirectory
 
 pytestmark = pytest.mark.any_backend
 
-
-def result(arm, seed, accuracy, **changes):
-    values = {
-        "recipe": "keras-example",
-        "dataset": "cifar100",
-        "arm": arm,
-        "seed": seed,
-        "test_accuracy": accuracy,
-        "test_top5_accuracy": 0.9,
-        "trainable_parameters": 1000,
-        "seconds_per_epoch": 2.0,
-    }
-    return made_up_result(**(values | changes))
+TINY = (
+    "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "
+    "--train-examples 128 --epochs 1 --seed 3"
+).split()
+RUNS = ["vanilla-seed3", "spt+lsa-seed3", "vanilla-seed4", "spt+lsa-seed4"]
 
 
-def test_the_interval_is_students():
-    values = [0.51, 0.55, 0.50]
-    estimate = Estimate.of(values)
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    np.testing.assert_allclose(estimate.mean - estimate.half_width, low)
-    np.testing.assert_allclose(estimate.mean + estimate.half_width, high)
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The folder of a finished comparison of two seeds."""
+    folder = tmp_path_factory.mktemp("comparison") / "out"
+    assert compare.main([*TINY, "--seeds", "2", "--out", str(folder)]) == 0
+    return folder
 
 
-def test_one_seed_has_no_interval():
-    assert Estimate.of([0.5]).percent() == "50.00"
+def refused(capsys, *arguments):
+    """Run the command line; return the message it ends with."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        compare.main([*map(str, arguments)])
+    assert stop.value.code == 2
+    return " ".join(capsys.readouterr().err.split())
 
 
-def test_the_difference_is_paired_by_seed():
-    # Seeds differ widely, the arms by exactly 2 points in each: the paired interval is zero.
-    vanilla = [result("vanilla", seed, 0.4 + 0.1 * seed) for seed in range(3)]
-    improved = [result("spt+lsa", seed, 0.42 + 0.1 * seed) for seed in (2, 0, 1)]
-    table = comparison_table([*improved, *vanilla])
-    assert "| spt+lsa − vanilla | +0 | +2.00 ± 0.00 |" in table
-    assert "53.10 / 80.53" in table
-    assert "56.11 / 82.27" in table
+def test_both_arms_are_trained_on_the_same_seeds(compared):
+    rows = read_rows(compared / "rows.jsonl")
+    assert [f"{row.arm}-seed{row.seed}" for row in rows] == RUNS
+    results = [RunDirectory(compared / name).result() for name in RUNS]
+    assert [row.metrics for row in rows] == [result.metrics for result in results]
+    vanilla, both = (RunDirectory(compared / name).config().model for name in RUNS[:2])
+    assert vanilla == both.vanilla() != both
 
 
-def test_best_on_test_has_a_column_where_the_test_set_was_watched():
-    watched = [
-        result(arm, seed, accuracy, recipe="paper", best_on_test_accuracy=accuracy + 0.01)
-        for arm, accuracy in (("vanilla", 0.7), ("spt+lsa", 0.74))
-        for seed in range(2)
-    ]
-    header, _, vanilla, _, difference, *_ = comparison_table(watched).splitlines()
-    place = header.split("|").index(" best on test % ")
-    assert vanilla.split("|")[place] == " 71.00 ± 0.00 "
-    assert difference.split("|")[place] == " +4.00 ± 0.00 "
-    assert "best on test" not in comparison_table([result("vanilla", 0, 0.5)])
+def test_it_leaves_the_table_with_the_curves(compared):
+    told = (compared / "sweep.md").read_text()
+    assert "| spt+lsa − vanilla |" in told
+    assert "(sweep.png)" in told and "(curves.png)" in told
+    for picture in ("sweep.png", "curves.png"):
+        assert (compared / picture).read_bytes().startswith(b"\x89PNG")
 
 
-def test_runs_of_several_experiments_are_no_table():
-    short = result("spt+lsa", 0, 0.5, epochs=2, changes=["train.epochs: 50 -> 2"])
-    with pytest.raises(InputError, match=r"several .*epochs: 50 -> 2"):
-        comparison_table([result("vanilla", 0, 0.5), short])
-    with pytest.raises(InputError, match=r"again: vanilla seed 3"):
-        comparison_table([result("vanilla", 3, 0.5), result("vanilla", 3, 0.6)])
-
-
-def test_an_arm_may_change_what_the_other_has_not():
-    changes = ["model.temperature: layer -> head"]
-    head = result("spt+lsa", 0, 0.6, changes=changes)
-    table = comparison_table([result("vanilla", 0, 0.5), head])
-    assert "+10.00" in table and "changed (model.temperature: layer -> head)" in table
-    with pytest.raises(InputError, match=r"several .*layer -> head"):
-        comparison_table([result("vanilla", 0, 0.5), head, result("spt+lsa", 1, 0.6)])
-
-
-def test_published_numbers_stand_beside_the_unchanged_recipe_only():
-    table = comparison_table([result("vanilla", 0, 0.5, changes=["train.epochs: 50 -> 1"])])
-    assert "53.10" not in table
-    assert "changed (train.epochs: 50 -> 1)" in table
-
-
-def test_a_comparison_runs_both_arms_on_the_same_seeds_and_resumes(tmp_path):
-    config = digits().replace(
-        model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
-        data={"train_examples": 128},
-        train={"epochs": 1, "batch_size": 64, "seed": 3},
+def test_the_same_command_trains_what_is_left(compared, capsys):
+    rows = read_rows(compared / "rows.jsonl")
+    assert compare.main(["--resume", str(compared)]) == 0
+    assert "runs ended" not in capsys.readouterr().out
+    # A run that has lost its row, its result and its checkpoint is trained anew to the same end.
+    (compared / "rows.jsonl").write_text(
+        "".join((compared / "rows.jsonl").read_text().splitlines(keepends=True)[:3])
     )
-    results = compare(config, 2, tmp_path)
-    assert [(run.arm, run.seed) for run in results] == [
-        ("vanilla", 3),
-        ("spt+lsa", 3),
-        ("vanilla", 4),
-        ("spt+lsa", 4),
-    ]
-    assert "| spt+lsa − vanilla |" in (tmp_path / "comparison.md").read_text()
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(InputError, match="already holds a comparison"):
-        compare(config, 2, tmp_path)
-    with pytest.raises(InputError, match=r"train\.batch_size: \d+ -> 9; seeds: 2 -> 1"):
-        compare(config.replace(train={"batch_size": 9}), 1, tmp_path, resume=True)
-    with pytest.raises(InputError, match=r"cannot go on to 9 epochs: under schedule=warmup_cosine"):
-        compare(config.replace(train={"epochs": 9}), 2, tmp_path, resume=True)
-    with pytest.raises(InputError, match="holds a single run"):
-        compare(config, 2, tmp_path / "vanilla-seed3", resume=True)
-    with pytest.raises(InputError, match="needs SPT or LSA"):
-        compare(config.replace(model=config.model.vanilla()), 2, tmp_path / "other")
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "comparison.json").write_text("{}")
-    with pytest.raises(InputError, match=r"comparison\.json cannot be read as a comparison's plan"):
-        compare(config, 2, tmp_path / "damaged", resume=True)
-    (tmp_path / "spt+lsa-seed4" / "result.json").unlink()
-    assert compare(config, 2, tmp_path, resume=True)[:3] == results[:3]
-    assert (tmp_path / "spt+lsa-seed4" / "result.json").exists()
+    (compared / "spt+lsa-seed4" / "result.json").unlink()
+    assert compare.main([*TINY, "--seeds", "2", "--out", str(compared)]) == 0
+    assert "1 of 1 runs ended  spt+lsa-seed4" in capsys.readouterr().out
+    again = read_rows(compared / "rows.jsonl")
+    assert again[:3] == rows[:3]
+    assert again[3].metrics == pytest.approx(rows[3].metrics)
+    assert (compared / "spt+lsa-seed4" / "result.json").exists()
 
 
-def test_another_comparison_is_refused_on_every_host(tmp_path, monkeypatch):
-    (tmp_path / "comparison.json").write_text("{}")
-    monkeypatch.setattr(hosts, "is_first", lambda: False)
-    with pytest.raises(InputError, match="comparison's plan"):
-        compare(digits(), 1, tmp_path)
+def test_a_folder_that_holds_something_else_is_refused(compared, tmp_path, capsys):
+    resume = ["--resume", compared]
+    error = refused(capsys, *resume, "--batch-size", "9")
+    assert "holds another run. Different there: train.batch_size: 64 -> 9" in error
+    error = refused(capsys, *resume, "--epochs", "9")
+    assert "cannot go on to 9 epochs: under schedule=warmup_cosine" in error
+    assert "another sweep. Changed: seeds: 2 -> 1" in refused(capsys, *resume, "--seeds", "1")
+    run = compared / "vanilla-seed3"
+    assert "holds a single run" in refused(capsys, *TINY, "--out", run)
+    assert "holds no comparison" in refused(capsys, "--resume", run)
+    (tmp_path / "sweep.json").write_text("{}")
+    for arguments in (["--resume", tmp_path], [*TINY, "--out", tmp_path]):
+        error = refused(capsys, *arguments)
+        assert "sweep.json cannot be read as the plan of a sweep" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--vanilla", "leave --vanilla out"),
+        (
+            "--shifts none --no-patch-norm --temperature none --no-diagonal-mask",
+            "vanilla and spt+lsa would be the same experiment",
+        ),
+        ("--seeds 0", "--seeds must be at least 1"),
+        ("--train-examples 1000000", "1000000"),
+        ("--seed 4294967295 --seeds 2", "below 2**32"),
+    ],
+)
+def test_bad_input_leaves_no_folder(arguments, message, tmp_path, capsys):
+    error = refused(capsys, *TINY, "--out", tmp_path / "out", *arguments.split())
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 from scipy import stats
 
-from small_vit.counter_random import bernoulli, make_key, random_bits, uniform
+from small_vit.layers.counter_random import bernoulli, make_key, random_bits, uniform
 
 
 def bits(seed, *counters, shape=(64, 1024)):

@@ -14,13 +14,13 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit.datasets import (
+from small_vit.data import (
     DATASETS,
     Dataset,
     Split,
     fingerprint,
     hold_out,
-    load,
+    load_dataset,
     take_balanced,
 )
 from small_vit.errors import InputError
@@ -198,7 +198,7 @@ def test_a_digest_does_not_depend_on_where_the_images_lie(counted):
 def test_cifar100_pixels_are_channel_planes_in_row_major_order(tmp_path, to_bytes):
     files = cifar100_files()
     write_folder(tmp_path / "cifar-100-python", files, to_bytes)
-    dataset = load("cifar100", tmp_path)
+    dataset = load_dataset("cifar100", tmp_path)
     for split, content in ((dataset.train, files["train"]), (dataset.test, files["test"])):
         expected = np.empty((len(split), 32, 32, 3), np.uint8)
         for row in range(32):
@@ -214,7 +214,7 @@ def test_cifar100_pixels_are_channel_planes_in_row_major_order(tmp_path, to_byte
 
 
 def test_cifar100_coarse_labels(cifar100):
-    fine, coarse = load("cifar100", cifar100), load("cifar100-coarse", cifar100)
+    fine, coarse = load_dataset("cifar100", cifar100), load_dataset("cifar100-coarse", cifar100)
     np.testing.assert_array_equal(coarse.train.labels, fine.train.labels // 5)
     np.testing.assert_array_equal(pixels_of(coarse.train), pixels_of(fine.train))
     assert coarse.num_classes == 20
@@ -222,7 +222,7 @@ def test_cifar100_coarse_labels(cifar100):
 
 def test_cifar10_joins_its_batches_in_order(tmp_path):
     write_folder(tmp_path / "cifar-10-batches-py", cifar10_files(), python2_pickle)
-    dataset = load("cifar10", str(tmp_path))
+    dataset = load_dataset("cifar10", str(tmp_path))
     assert dataset.train.labels.tolist() == [n + k for n in range(1, 6) for k in range(3)]
     first_red = [rows(3, n)[k, 0] for n in range(1, 6) for k in range(3)]
     assert pixels_of(dataset.train)[:, 0, 0, 0].tolist() == first_red
@@ -238,7 +238,10 @@ def test_text_keys_and_column_major_pixels(tmp_path):
     files["train"]["data"] = np.asfortranarray(files["train"]["data"])
     write_folder(tmp_path / "text", files)
     write_folder(tmp_path / "published", cifar100_files())
-    text, published = load("cifar100", tmp_path / "text"), load("cifar100", tmp_path / "published")
+    text, published = (
+        load_dataset("cifar100", tmp_path / "text"),
+        load_dataset("cifar100", tmp_path / "published"),
+    )
     assert fingerprint(text) == fingerprint(published)
 
 
@@ -253,12 +256,12 @@ def test_archive_and_folder_give_the_same(tmp_path, name):
     archive = write_archive(tmp_path / "packed" / archive, folder)
     before = sorted(tmp_path.rglob("*"))
     ways = [folder, folder.parent, archive, archive.parent]
-    assert len({fingerprint(load(name, way)) for way in ways}) == 1
+    assert len({fingerprint(load_dataset(name, way)) for way in ways}) == 1
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_fashion_mnist(tmp_path):
-    dataset = load("fashion_mnist", write_fashion_mnist(tmp_path))
+    dataset = load_dataset("fashion_mnist", write_fashion_mnist(tmp_path))
     pixels = np.random.default_rng(0).integers(0, 256, 6 * 784, np.uint8)
     np.testing.assert_array_equal(pixels_of(dataset.train), pixels.reshape(6, 28, 28, 1))
     assert dataset.train.labels.tolist() == [0, 9, 4, 4, 1, 2]
@@ -268,16 +271,16 @@ def test_fashion_mnist(tmp_path):
 
 
 def test_digits():
-    dataset = load("digits")
+    dataset = load_dataset("digits")
     assert (len(dataset.train), len(dataset.test)) == (1437, 360)
     assert dataset.image_shape == (8, 8, 1)
     assert dataset.class_names == tuple("0123456789")
     assert (pixels_of(dataset.train).min(), pixels_of(dataset.train).max()) == (0, 255)
     assert len(np.unique(pixels_of(dataset.train))) == 17
     assert np.bincount(dataset.test.labels).min() >= 34
-    assert fingerprint(dataset) == fingerprint(load("digits"))
+    assert fingerprint(dataset) == fingerprint(load_dataset("digits"))
     with pytest.raises(InputError, match="digits is embedded"):
-        load("digits", ".")
+        load_dataset("digits", ".")
 
 
 # Wrong input
@@ -285,7 +288,7 @@ def test_digits():
 
 def test_unknown_name_lists_the_names():
     with pytest.raises(InputError, match=r"cifar100, .*digits.*'mnist'") as caught:
-        load("mnist")
+        load_dataset("mnist")
     assert all(name in str(caught.value) for name in DATASETS)
 
 
@@ -331,17 +334,17 @@ def test_wrong_cifar_file_is_named(tmp_path, case, packed):
     if packed:
         where = write_archive(tmp_path / "a.tar.gz", where)
     with pytest.raises(InputError, match=message) as caught:
-        load("cifar100", where)
+        load_dataset("cifar100", where)
     assert str(where) in str(caught.value)
 
 
 def test_missing_places(tmp_path):
     with pytest.raises(InputError, match=r"cifar-100-python/ or .*There is no .*nowhere"):
-        load("cifar100", tmp_path / "nowhere")
+        load_dataset("cifar100", tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"cifar-10-batches-py/ or .*has neither"):
-        load("cifar10", tmp_path)
+        load_dataset("cifar10", tmp_path)
     with pytest.raises(InputError, match=r"lacks train-images.*t10k-labels"):
-        load("fashion_mnist", tmp_path)
+        load_dataset("fashion_mnist", tmp_path)
 
 
 def test_broken_archives(tmp_path, cifar100):
@@ -350,32 +353,32 @@ def test_broken_archives(tmp_path, cifar100):
     for cut in (0, 5, len(whole) // 2, len(whole) - 4):
         archive.write_bytes(whole[:cut])
         with pytest.raises(InputError, match=r"(?s)cifar-100-python.tar.gz.*download it again"):
-            load("cifar100", archive)
+            load_dataset("cifar100", archive)
     flipped = bytearray(whole)
     flipped[-6] ^= 1
     archive.write_bytes(flipped)
     with pytest.raises(InputError, match="CRC"):
-        load("cifar100", archive)
+        load_dataset("cifar100", archive)
 
 
 def test_foreign_archives(tmp_path, cifar100):
     other = tmp_path / "other.tar.gz"
     other.write_bytes(b"PK\x03\x04 a zip file")
     with pytest.raises(InputError, match="Not a gzipped file"):
-        load("cifar100", other)
+        load_dataset("cifar100", other)
     other.write_bytes(gzip.compress(b"text" * 400))
     with pytest.raises(InputError, match=r"other.tar.gz cannot be read as cifar-100"):
-        load("cifar100", other)
+        load_dataset("cifar100", other)
     write_archive(other, cifar100)
     with pytest.raises(InputError, match=r"lacks data_batch_1, .*batches.meta"):
-        load("cifar10", other)
+        load_dataset("cifar10", other)
     with tarfile.open(other, "w:gz") as archive:
         for name in ("train", "test", "meta"):
             link = tarfile.TarInfo(f"cifar-100-python/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, str(cifar100 / name)
             archive.addfile(link)
     with pytest.raises(InputError, match="lacks train, test, meta"):
-        load("cifar100", other)
+        load_dataset("cifar100", other)
 
 
 class Call:
@@ -402,10 +405,10 @@ def test_a_pickle_runs_nothing(cifar100, protocol, name, tmp_path):
     ):
         (cifar100 / name).write_bytes(pickle.dumps({b"data": call}, protocol))
         with pytest.raises(InputError, match="it asks for"):
-            load("cifar100", cifar100)
+            load_dataset("cifar100", cifar100)
         assert not list(tmp_path.glob("trap*"))
     (cifar100 / name).write_bytes(harmless)
-    load("cifar100", cifar100)
+    load_dataset("cifar100", cifar100)
 
 
 def test_a_pickle_leaves_nothing_behind(cifar100):
@@ -414,9 +417,9 @@ def test_a_pickle_leaves_nothing_behind(cifar100):
         # BUILD with a pair of dicts sets attributes on what it is given, here on the reader's own.
         (cifar100 / "train").write_bytes(b"\x80\x02" + known + b"N}U\x08__init__Ns\x86b.")
         with pytest.raises(InputError):
-            load("cifar100", cifar100)
+            load_dataset("cifar100", cifar100)
     (cifar100 / "train").write_bytes(harmless)
-    load("cifar100", cifar100)
+    load_dataset("cifar100", cifar100)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +433,7 @@ def test_a_pickle_leaves_nothing_behind(cifar100):
 )
 def test_wrong_fashion_mnist(tmp_path, wrong, message):
     with pytest.raises(InputError, match=message):
-        load("fashion_mnist", write_fashion_mnist(tmp_path, **wrong))
+        load_dataset("fashion_mnist", write_fashion_mnist(tmp_path, **wrong))
 
 
 def test_broken_fashion_mnist(tmp_path):
@@ -445,7 +448,7 @@ def test_broken_fashion_mnist(tmp_path):
     ):
         images.write_bytes(broken)
         with pytest.raises(InputError, match=message) as caught:
-            load("fashion_mnist", tmp_path)
+            load_dataset("fashion_mnist", tmp_path)
         assert str(images) in str(caught.value)
 
 
@@ -456,7 +459,7 @@ def test_without_network_the_message_names_the_ways_out(monkeypatch, name):
 
     monkeypatch.setattr(keras.utils, "get_file", unreachable)
     with pytest.raises(InputError, match=r"(?s)URL fetch.*--data-dir a folder.*--recipe digits"):
-        load(name)
+        load_dataset(name)
 
 
 def test_download_cache_is_read_in_place(monkeypatch, tmp_path, cifar100):
@@ -466,7 +469,7 @@ def test_download_cache_is_read_in_place(monkeypatch, tmp_path, cifar100):
         return str(write_archive(tmp_path / file_name, cifar100))
 
     monkeypatch.setattr(keras.utils, "get_file", cached)
-    assert fingerprint(load("cifar100")) == fingerprint(load("cifar100", cifar100))
+    assert fingerprint(load_dataset("cifar100")) == fingerprint(load_dataset("cifar100", cifar100))
 
 
 @pytest.mark.parametrize(
@@ -594,7 +597,7 @@ def test_hold_out_refuses(counts, fraction, how, message):
 
 @pytest.mark.skipif(REAL is None, reason="SMALL_VIT_DATA names no folder with cifar-100-python/")
 def test_published_cifar100():
-    fine, coarse = load("cifar100", REAL), load("cifar100-coarse", REAL)
+    fine, coarse = load_dataset("cifar100", REAL), load_dataset("cifar100-coarse", REAL)
     assert pixels_of(fine.train).shape == (50_000, 32, 32, 3)
     assert pixels_of(fine.test).shape == (10_000, 32, 32, 3)
     assert set(np.bincount(fine.train.labels)) == {500}

@@ -4,13 +4,13 @@ import pytest
 from scipy.special import softmax
 
 from layer_harness import to_numpy
-from small_vit import datasets
-from small_vit.assembly import build_model, compile_model, with_augmentation
-from small_vit.batches import ShuffledBatches
-from small_vit.datasets import Split
-from small_vit.engine import make_engine
+from small_vit.data import Split, load_dataset
+from small_vit.data.batches import ShuffledBatches
 from small_vit.recipes import digits, paper
-from small_vit.runs import Checkpoint, RunDirectory
+from small_vit.results.checkpoint import Checkpoint
+from small_vit.results.run_directory import RunDirectory
+from small_vit.training.classifier import build_training_model
+from small_vit.training.factories import compile_model, make_engine
 
 
 def split_of(examples):
@@ -114,10 +114,10 @@ def tiny_engine(make=make_engine, recipe=digits):
         augment=recipe().augment,
         train={"batch_size": 32},
     )
-    dataset = datasets.load("digits")
+    dataset = load_dataset("digits")
     split = dataset.train.subset(slice(100))
     keras.utils.set_random_seed(0)
-    model = with_augmentation(build_model(config, dataset), config.augment)
+    model = build_training_model(config, dataset)
     train = recipe().train
     batches = ShuffledBatches(
         split, 10, 32, seed=0, passes=train.passes_per_epoch, drop_last=train.drop_last
@@ -166,7 +166,7 @@ def test_an_engine_equals_keras_steps(recipe, steps):
 @pytest.mark.parametrize(("precision", "on_a_cpu"), [("float32", True), ("bfloat16", False)])
 def test_xla_is_on_where_it_gains(precision, on_a_cpu):
     config = digits().replace(train={"precision": precision})
-    model = build_model(config, datasets.load("digits"))
+    model = build_training_model(config, load_dataset("digits"))
     compile_model(model, config.train, steps_per_epoch=1, num_classes=10)
     assert model.jit_compile == (on_a_cpu or bool(keras.distribution.list_devices("gpu")))
 
@@ -195,7 +195,7 @@ def test_kerass_callbacks_serve(tmp_path, capsys):
 @pytest.mark.parametrize("images_a_load", [1, 40, 64, 1000])
 def test_images_on_disk_stream_through_the_same_steps(images_a_load, monkeypatch, tmp_path):
     """Bit by bit; an epoch is three batches of 32 and one of 4."""
-    from small_vit import jax_engine
+    from small_vit.training import jax_engine
 
     def on_disk(model, batches):
         np.save(tmp_path / "images.npy", batches.split.read(slice(None)))
@@ -302,7 +302,7 @@ def test_a_training_begins_within_an_epoch_where_another_stopped(tmp_path, monke
     """Bit by bit, and the epoch's loss and accuracy are of all its steps."""
 
     if keras.backend.backend() == "jax":
-        from small_vit import jax_engine
+        from small_vit.training import jax_engine
 
         monkeypatch.setattr(jax_engine, "SECONDS_PER_CALL", 0.0)  # one step a call
 

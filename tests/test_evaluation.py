@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from layer_harness import normal
-from small_vit.datasets import Split
-from small_vit.evaluation import basic_metrics, calibration_error, full_metrics, predict_logits
+from small_vit.data import Split
+from small_vit.results.metrics import basic_metrics, calibration_error, full_metrics
+from small_vit.results.predictions import predict_logits
 
 
 def example(examples=40, classes=7, seed=0):

@@ -16,9 +16,9 @@ from layer_harness import (
     to_numpy,
     variable_gradients,
 )
-from small_vit import AdamW, ModelConfig, RandomAffine, create_vit_classifier
+from small_vit import AdamW, RandomAffine, ViTConfig, create_vit_classifier
 from small_vit.errors import InputError
-from small_vit.model import transformer_blocks
+from small_vit.layers.transformer_block import transformer_blocks
 
 TINY = {
     "image_size": 8,
@@ -166,7 +166,7 @@ def gelu(x):
 def test_whole_model_against_numpy(fields, vanilla):
     model = tiny(vanilla=vanilla, **fields)
     images = normal((3, 8, 8, 3))
-    config = ModelConfig().replace(**{**TINY, **fields})
+    config = ViTConfig().replace(**{**TINY, **fields})
 
     expected = Reference(model, config.vanilla() if vanilla else config)(images)
 
@@ -423,7 +423,7 @@ def test_vanilla_is_its_explicit_switches():
 
 
 def test_config_and_keywords_are_the_same():
-    config = ModelConfig(**TINY)
+    config = ViTConfig(**TINY)
 
     of_config = create_vit_classifier(config, input_shape=(8, 8, 3), num_classes=5)
     changed = create_vit_classifier(config, input_shape=(8, 8, 3), num_classes=5, num_layers=1)
@@ -470,7 +470,7 @@ def test_bad_field(fields, message):
 
 @pytest.mark.parametrize("config", [True, 0, {"patch_size": 4}])
 def test_config_of_another_type(config):
-    with pytest.raises(InputError, match=re.escape(f"a ModelConfig. Received: config={config!r}")):
+    with pytest.raises(InputError, match=re.escape(f"a ViTConfig. Received: config={config!r}")):
         create_vit_classifier(config)
 
 

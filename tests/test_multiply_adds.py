@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from small_vit import create_vit_classifier
-from small_vit.multiply_adds import count_multiply_adds
+from small_vit.models.registry import count_multiply_adds
 from small_vit.recipes import keras_example, paper
 
 MODELS = {"example": keras_example().model, "paper": paper().model}
@@ -15,7 +15,7 @@ MODELS = {"example": keras_example().model, "paper": paper().model}
 def test_the_papers_multiply_adds_are_those_published(arm, published):
     model = MODELS["paper"] if arm == "spt+lsa" else MODELS["paper"].vanilla()
     # The paper's count has what is no matrix product too.
-    assert 0.95 * published < count_multiply_adds(model, 3, 100).total <= published
+    assert 0.95 * published < count_multiply_adds(model, (32, 32, 3), 100).total <= published
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="XLA's own count, as JAX tells it")
@@ -34,6 +34,6 @@ def test_forward_flops_are_the_compilers_count(name, arm):
     images = np.zeros((2, 32, 32, 3), "uint8")
     values = [[variable.value for variable in group] for group in variables]
     analysis = jax.jit(forward).lower(*values, images).cost_analysis()
-    counted = 2 * 2 * count_multiply_adds(config, 3, 100).total
+    counted = 2 * 2 * count_multiply_adds(config, (32, 32, 3), 100).total
     # XLA counts softmax, norms and GELU too.
     assert counted < analysis["flops"] < 1.25 * counted

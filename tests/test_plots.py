@@ -14,8 +14,8 @@ from PIL import Image
 
 from layer_harness import to_numpy
 from small_vit import ExperimentConfig, RandomCrop, create_vit_classifier
+from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
-from small_vit.images import read_image
 from small_vit.plots import (
     attention_rollout,
     attention_scores,
@@ -34,7 +34,7 @@ from small_vit.plots.curves import mean_and_range
 from small_vit.plots.patches import assemble, shifted_patches
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import keras_example
-from small_vit.runs import RunDirectory
+from small_vit.results.run_directory import RunDirectory
 
 pytestmark = pytest.mark.any_backend
 
@@ -389,8 +389,8 @@ def test_read_image_names_what_it_cannot_read(tmp_path):
         read_image(tmp_path / "absent", (8, 8))
 
 
-def make_run(path, seed=0, **model):
-    config = ExperimentConfig().replace(
+def make_run(path, seed=0, arm="spt+lsa", **model):
+    config = ExperimentConfig(arm=arm).replace(
         model=TINY | model, data={"dataset": "digits"}, train={"seed": seed}
     )
     run = RunDirectory(path)
@@ -403,7 +403,7 @@ def test_histories_of_runs_that_differ_in_their_seed_alone_stand_together(tmp_pa
     make_run(tmp_path / "a1", seed=1).write_history(history(4))
     make_run(tmp_path / "b", shift_ratio=1.0).write_history(history(5))
     off = {"shifts": "none", "patch_norm": False, "temperature": "none", "diagonal_mask": False}
-    make_run(tmp_path / "c", **off)
+    make_run(tmp_path / "c", arm="vanilla", **off)
     assert read_histories([tmp_path]) == {
         "vanilla": [[]],
         "spt+lsa": [history(3, 2), history(4)],

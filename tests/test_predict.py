@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 from scipy.special import expit, softmax
 
-from small_vit import predict
+from small_vit.cli import predict
+from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
-from small_vit.images import read_image
+from small_vit.results import image_predictions
+from small_vit.results.saved_model import class_probabilities, kind_of_outputs, load_model
 
 pytestmark = pytest.mark.any_backend
 
@@ -37,18 +39,16 @@ def save_model(path, *shape, classes=3, activation=None, behind=()):
     model.save(path)
 
 
-def run(monkeypatch, capsys, *arguments):
+def run(capsys, *arguments):
     """Run the command line in this process; return its exit code, output and errors."""
-    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
-    code = predict.main()
+    code = predict.main([*map(str, arguments)])
     return code, *capsys.readouterr()
 
 
-def refused(monkeypatch, capsys, *arguments):
+def refused(capsys, *arguments):
     """Run the command line in this process; return the message it ends with."""
-    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
     with pytest.raises(SystemExit) as stop:
-        predict.main()
+        predict.main([*map(str, arguments)])
     out, error = capsys.readouterr()
     assert (stop.value.code, out) == (2, "")
     assert error.startswith("error: ")
@@ -77,7 +77,7 @@ def photo(tmp_path):
     ],
 )
 def test_the_most_probable_classes_are_printed_by_name(
-    activation, behind, channels, classes, photo, tmp_path, monkeypatch, capsys
+    activation, behind, channels, classes, photo, tmp_path, capsys
 ):
     path, head = tmp_path / "model.keras", [make() for make in behind]
     save_model(path, 8, 6, channels, classes=classes, activation=activation, behind=head)
@@ -89,19 +89,17 @@ def test_the_most_probable_classes_are_printed_by_name(
         shares = softmax(shares)
     best = sorted(zip(shares, names, strict=True), reverse=True)[:5]
     block = [str(photo), *(f"  {share:7.2%}  {name}" for share, name in best)]
-    code, out, error = run(monkeypatch, capsys, tmp_path, photo, photo)
+    code, out, error = run(capsys, tmp_path, photo, photo)
     assert (code, out.splitlines(), error) == (0, block * 2, "")
 
 
 @pytest.mark.parametrize("activation", [None, "sigmoid"])
-def test_a_single_output_is_that_of_the_second_of_two_classes(
-    activation, photo, tmp_path, monkeypatch, capsys
-):
+def test_a_single_output_is_that_of_the_second_of_two_classes(activation, photo, tmp_path, capsys):
     save_model(tmp_path / "model.keras", 8, 6, 3, classes=1, activation=activation)
     share = expit(1)
     for names in (["class 0", "class 1"], ["cat", "dog"]):
         block = [str(photo), f"  {share:7.2%}  {names[1]}", f"  {1 - share:7.2%}  {names[0]}"]
-        assert run(monkeypatch, capsys, tmp_path, photo)[1].splitlines() == block
+        assert run(capsys, tmp_path, photo)[1].splitlines() == block
         (tmp_path / "classes.json").write_text('["cat", "dog"]')
 
 
@@ -112,7 +110,7 @@ def test_the_last_layer_is_found_in_models_within_models():
         inner = keras.Sequential([keras.Input((8, 6, 3)), *layers])
         functional = keras.Model(images, inner(images))
         for model in (inner, functional, keras.Sequential([keras.Input((8, 6, 3)), functional])):
-            assert predict.kind_of_outputs(model) == kind
+            assert kind_of_outputs(model) == kind
 
 
 UNTOLD = {
@@ -128,34 +126,34 @@ UNTOLD = {
 
 
 @pytest.mark.parametrize("name", UNTOLD)
-def test_a_last_layer_that_does_not_tell_is_refused(name, photo, tmp_path, monkeypatch, capsys):
+def test_a_last_layer_that_does_not_tell_is_refused(name, photo, tmp_path, capsys):
     units, head = UNTOLD[name]
     images = keras.Input((8, 6, 3))
     model = keras.Model(images, head(keras.layers.GlobalAveragePooling2D()(images)))
     model.save(tmp_path / "other.keras")
-    error = refused(monkeypatch, capsys, tmp_path / "other.keras", photo)
+    error = refused(capsys, tmp_path / "other.keras", photo)
     assert f"does not tell whether its {units} outputs are logits or probabilities" in error
     assert name in error.split("Received: ")[1]
     assert "Say it with --outputs." in error
 
 
 @pytest.mark.parametrize("kind", ["logits", "probabilities"])
-def test_what_the_last_layer_does_not_tell_can_be_said(kind, photo, tmp_path, monkeypatch, capsys):
+def test_what_the_last_layer_does_not_tell_can_be_said(kind, photo, tmp_path, capsys):
     activation = "softmax" if kind == "probabilities" else None
     behind = [keras.layers.Dropout(0.5)]
     save_model(tmp_path / "other.keras", 8, 6, 3, activation=activation, behind=behind)
     arguments = (tmp_path / "other.keras", photo, "--outputs", kind)
-    code, out, _ = run(monkeypatch, capsys, *arguments)
+    code, out, _ = run(capsys, *arguments)
     assert (code, out.splitlines()[1]) == (0, f"  {softmax([0, 1, 2])[2]:7.2%}  class 2")
 
 
-def test_outputs_that_are_no_probabilities_are_refused(photo, tmp_path, monkeypatch, capsys):
+def test_outputs_that_are_no_probabilities_are_refused(photo, tmp_path, capsys):
     model = tmp_path / "other.keras"
     save_model(model, 8, 6, 3, activation="sigmoid")
-    error = refused(monkeypatch, capsys, model, photo, "--outputs", "probabilities")
+    error = refused(capsys, model, photo, "--outputs", "probabilities")
     assert "no probabilities of classes that exclude each other. Received: values from 0.5" in error
     save_model(model, 8, 6, 3, behind=[keras.layers.Rescaling(float("nan"))])
-    error = refused(monkeypatch, capsys, model, photo, "--outputs", "logits")
+    error = refused(capsys, model, photo, "--outputs", "logits")
     assert "no logits of classes that exclude each other. Received: values from nan" in error
 
 
@@ -171,7 +169,7 @@ def test_outputs_that_are_no_probabilities_are_refused(photo, tmp_path, monkeypa
     ],
 )
 def test_probabilities_of_outputs(outputs, kind, expected):
-    probabilities = predict.class_probabilities(np.array(outputs), kind)
+    probabilities = class_probabilities(np.array(outputs), kind)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
@@ -179,24 +177,24 @@ def test_probabilities_of_outputs(outputs, kind, expected):
 @pytest.mark.parametrize("outputs", [[[0.5, 0.4]], [[-0.1, 1.1]], [[1.5]], [[float("nan")] * 2]])
 def test_what_cannot_be_probabilities_is_refused(outputs):
     with pytest.raises(InputError, match="no probabilities"):
-        predict.class_probabilities(np.array(outputs), "probabilities")
+        class_probabilities(np.array(outputs), "probabilities")
 
 
 def test_without_names_classes_are_numbered(tmp_path):
     save_model(tmp_path / "other.keras", 8, 6, 3)
-    assert predict.load_model(tmp_path / "other.keras")[1] == ["class 0", "class 1", "class 2"]
+    assert load_model(tmp_path / "other.keras")[1] == ["class 0", "class 1", "class 2"]
 
 
 def test_prediction_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(InputError, match=r"holds no model\.keras"):
-        predict.load_model(tmp_path)
+        load_model(tmp_path)
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
         archive.writestr("notes.txt", "no model")
     with pytest.raises(InputError, match=r"other\.keras is no saved model"):
-        predict.load_model(tmp_path / "other.keras")
+        load_model(tmp_path / "other.keras")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="has not ended"):
-        predict.load_model(tmp_path)
+        load_model(tmp_path)
     (tmp_path / "notes.txt").write_text("no image")
     with pytest.raises(InputError, match=r"notes\.txt as an image"):
         read_image(tmp_path / "notes.txt", (8, 8))
@@ -204,30 +202,33 @@ def test_prediction_refuses_what_it_cannot_use(tmp_path):
         read_image(tmp_path / "absent.png", (8, 8))
 
 
+def test_an_image_is_to_be_named(tmp_path, capsys):
+    save_model(tmp_path / "model.keras", 8, 6, 3)
+    assert "Name at least one image file after the model." in refused(capsys, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["absent", "absent.keras"])
-def test_a_missing_path_is_told_as_such(name, photo, tmp_path, monkeypatch, capsys):
-    error = refused(monkeypatch, capsys, tmp_path / name, photo)
+def test_a_missing_path_is_told_as_such(name, photo, tmp_path, capsys):
+    error = refused(capsys, tmp_path / name, photo)
     assert f"There is no {tmp_path / name}." in error
 
 
-def test_of_a_comparison_one_run_is_to_be_named(photo, tmp_path, monkeypatch, capsys):
+def test_of_a_comparison_one_run_is_to_be_named(photo, tmp_path, capsys):
     comparison = tmp_path / "comparison"
     runs = [comparison / name for name in ("spt+lsa-seed0", "vanilla-seed0")]
     for run in runs:
         run.mkdir(parents=True)
         (run / "config.json").write_text("{}")
-    (comparison / "comparison.json").write_text("{}")
+    (comparison / "sweep.json").write_text("{}")
     (comparison / "pictures").mkdir()
-    error = refused(monkeypatch, capsys, comparison, photo)
+    error = refused(capsys, comparison, photo)
     assert f"Name one of them: {runs[0]}, {runs[1]}." in error
 
 
 @pytest.mark.parametrize("shape", [(None, None, 3), (8, None, 3), (8, 6, 2), (8, 6, 4)])
-def test_a_model_that_takes_no_images_of_one_size_is_refused(
-    shape, photo, tmp_path, monkeypatch, capsys
-):
+def test_a_model_that_takes_no_images_of_one_size_is_refused(shape, photo, tmp_path, capsys):
     save_model(tmp_path / "other.keras", *shape)
-    error = refused(monkeypatch, capsys, tmp_path / "other.keras", photo)
+    error = refused(capsys, tmp_path / "other.keras", photo)
     assert "other.keras must take images" in error
     assert f"a model that takes {(None, *shape)} and gives (None, 3)" in error
 
@@ -249,7 +250,7 @@ def test_a_model_of_other_inputs_or_outputs_is_refused(tmp_path):
     for message, model in models.items():
         model.save(tmp_path / "other.keras")
         with pytest.raises(InputError) as error:
-            predict.load_model(tmp_path / "other.keras")
+            load_model(tmp_path / "other.keras")
         assert message in str(error.value)
 
 
@@ -261,12 +262,10 @@ def test_a_model_of_other_inputs_or_outputs_is_refused(tmp_path):
         ({"0": "a", "1": "b", "2": "c"}, "dict"),
     ],
 )
-def test_names_that_are_not_one_a_class_are_refused(
-    names, received, photo, tmp_path, monkeypatch, capsys
-):
+def test_names_that_are_not_one_a_class_are_refused(names, received, photo, tmp_path, capsys):
     save_model(tmp_path / "model.keras", 8, 6, 3)
     (tmp_path / "classes.json").write_text(json.dumps(names))
-    error = refused(monkeypatch, capsys, tmp_path, photo)
+    error = refused(capsys, tmp_path, photo)
     assert f"{tmp_path / 'classes.json'} must be a list of 3 names" in error
     assert f"Received: {received}." in error
 
@@ -296,7 +295,7 @@ def test_a_table_has_a_row_for_each_image(batch_size, ramp, tmp_path, monkeypatc
     save_model(tmp_path / "model.keras", 8, 6, 1)
     (tmp_path / "classes.json").write_text('["a, b", "class", "ü"]')
     out = tmp_path / "table.csv"
-    code, printed, error = run(monkeypatch, capsys, tmp_path, *ramp, "--csv", out)
+    code, printed, error = run(capsys, tmp_path, *ramp, "--csv", out)
     assert (code, printed, error) == (0, f"Written to {out}\n", "")
     header, rows = table(out)
     assert header == ["file", "class", "probability", "a, b", "class", "ü"]
@@ -313,14 +312,16 @@ def test_few_images_are_in_memory_at_a_time(ramp, tmp_path, monkeypatch, capsys)
     save_model(tmp_path / "model.keras", 8, 6, 1)
     monkeypatch.setattr(predict, "BATCH_SIZE", 4)
     events = []
-    read, step = predict.read_image, keras.Sequential.predict_on_batch
-    monkeypatch.setattr(predict, "read_image", lambda *a: (events.append("read"), read(*a))[1])
+    step = keras.Sequential.predict_on_batch
+    monkeypatch.setattr(
+        image_predictions, "read_image", lambda *a: (events.append("read"), read_image(*a))[1]
+    )
     monkeypatch.setattr(
         keras.Sequential,
         "predict_on_batch",
         lambda model, images: (events.append(len(images)), step(model, images))[1],
     )
-    run(monkeypatch, capsys, tmp_path, *ramp)
+    run(capsys, tmp_path, *ramp)
     # One size, so that the last batch is not compiled for itself.
     assert events == [*["read"] * 4, 4, *["read"] * 4, 4, *["read"] * 2, 4]
 
@@ -336,7 +337,7 @@ def test_an_unreadable_image_does_not_cost_the_others(
     images = [bad[0], *ramp[:4], bad[1], *ramp[4:], bad[2]]
     out = tmp_path / "table.csv"
     arguments = ["--csv", out] if into_a_table else []
-    code, printed, error = run(monkeypatch, capsys, tmp_path, *images, *arguments)
+    code, printed, error = run(capsys, tmp_path, *images, *arguments)
     assert code == 1
     messages = error.splitlines()
     assert len(messages) == 3
@@ -349,30 +350,30 @@ def test_an_unreadable_image_does_not_cost_the_others(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are text")
-def test_a_files_name_need_not_be_text(tmp_path, monkeypatch, capsysbinary):
+def test_a_files_name_need_not_be_text(tmp_path, capsysbinary):
     save_model(tmp_path / "model.keras", 8, 6, 1)
     name, out = tmp_path / os.fsdecode(b"caf\xe9.png"), tmp_path / "table.csv"
     Image.new("L", (12, 10)).save(name)
-    code, printed, _ = run(monkeypatch, capsysbinary, tmp_path, name)
+    code, printed, _ = run(capsysbinary, tmp_path, name)
     assert (code, printed.splitlines()[0]) == (0, os.fsencode(name))
-    assert run(monkeypatch, capsysbinary, tmp_path, name, "--csv", out)[0] == 0
+    assert run(capsysbinary, tmp_path, name, "--csv", out)[0] == 0
     assert out.read_bytes().splitlines()[1].startswith(os.fsencode(name) + b",")
 
 
-def test_where_no_image_can_be_read_the_table_is_empty(tmp_path, monkeypatch, capsys):
+def test_where_no_image_can_be_read_the_table_is_empty(tmp_path, capsys):
     save_model(tmp_path / "model.keras", 8, 6, 1)
     out = tmp_path / "table.csv"
-    assert run(monkeypatch, capsys, tmp_path, tmp_path / "absent.png", "--csv", out)[0] == 1
+    assert run(capsys, tmp_path, tmp_path / "absent.png", "--csv", out)[0] == 1
     assert table(out) == (["file", "class", "probability", "class 0", "class 1", "class 2"], [])
 
 
-def test_a_table_that_is_not_finished_leaves_the_old_one(ramp, tmp_path, monkeypatch, capsys):
+def test_a_table_that_is_not_finished_leaves_the_old_one(ramp, tmp_path, capsys):
     save_model(tmp_path / "model.keras", 8, 6, 1, activation="sigmoid")
     out = tmp_path / "table.csv"
     out.write_text("old")
     files = set(tmp_path.iterdir())
     arguments = (tmp_path, *ramp, "--csv", out, "--outputs", "probabilities")
-    refused(monkeypatch, capsys, *arguments)
+    refused(capsys, *arguments)
     assert (out.read_text(), set(tmp_path.iterdir())) == ("old", files)
 
 
@@ -384,8 +385,8 @@ def test_a_table_that_cannot_be_written_is_refused_at_once(
     name, message, ramp, tmp_path, monkeypatch, capsys
 ):
     save_model(tmp_path / "model.keras", 8, 6, 1)
-    monkeypatch.setattr(predict, "read_image", None)
-    error = refused(monkeypatch, capsys, tmp_path, *ramp, "--csv", tmp_path / name)
+    monkeypatch.setattr(image_predictions, "read_image", None)
+    error = refused(capsys, tmp_path, *ramp, "--csv", tmp_path / name)
     assert message in error
 
 
@@ -408,7 +409,7 @@ def test_progress_is_shown_on_a_terminal_that_shows_no_results(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: out_is_terminal)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: error_is_terminal)
     arguments = ["--csv", tmp_path / "table.csv"] if into_a_table else []
-    code, out, error = run(monkeypatch, capsys, tmp_path, *ramp, *arguments)
+    code, out, error = run(capsys, tmp_path, *ramp, *arguments)
     assert code == 0
     assert ("images, left" in error) == shown
     assert "images, left" not in out

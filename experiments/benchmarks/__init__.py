@@ -1,4 +1,1 @@
-"""What `experiments/benchmark.py` is made of: the contenders, one family a file, and the referee.
-
-Every contender runs in a process of its own (`worker`), which `referee` tells when to train.
-"""
+"""What `experiments/benchmark.py` is made of: contenders, their worker processes, rows, tables."""

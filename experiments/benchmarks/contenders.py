@@ -1,22 +1,14 @@
-"""Who is compared, on which backend, in which arms."""
+"""Which models and train steps are compared, and on which backends."""
 
-import os
+import math
 from dataclasses import dataclass
 from typing import Literal
-
-from .workload import head_name, with_common_head
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
     "ours",
     "ours-common-head",
-    "ours-system-malloc",
-    "ours-keras-augmentation",
-    "ours-keras-dropout",
-    "ours-without-xla",
-    "ours-device-per-core",
     "keras-example",
-    "keras-example-system-malloc",
     "vit-pytorch",
     "vit-pytorch-compiled",
     "transformers",
@@ -25,116 +17,94 @@ Name = Literal[
     "timm-compiled",
 ]
 
-# What each library has of the two arms: vit-pytorch's model for small datasets is SPT+LSA only.
-_ARMS = {"vit-pytorch": ("spt+lsa",), "transformers": ("vanilla",), "timm": ("vanilla",)}
-
-# Ways to run ours that only one backend has.
-_ONLY_ON = {
-    "ours-without-xla": "tensorflow",
-    "ours-device-per-core": "jax",
-}
+# The arms each library has: vit-pytorch's model for small datasets is SPT+LSA only.
+_LIBRARY_ARMS = {"vit-pytorch": "spt+lsa", "transformers": "vanilla", "timm": "vanilla"}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of those compared.
+    """A model with its train step on one backend.
 
     - `ours`: the train step of `run_experiment`.
-    - `ours-common-head`: the same for the model cut to what all libraries have, so that it does
-      the arithmetic of the libraries' models.
-    - `ours-keras-augmentation`, `ours-keras-dropout`: the same with Keras's own layers of the
-      example's augmentation, or with dropout on its own generator.
-    - `ours-without-xla` on TensorFlow, `ours-device-per-core` on JAX: other ways to run it; see
-      `VARIANTS`.
+    - `ours-common-head`: the same step; the model has the head of the libraries' models, so that
+      all do equal arithmetic.
     - `keras-example`: the Keras example's own formulation in plain Keras layers.
-    - `…-system-malloc`: the same without what `run_cifar100.py` sets of malloc, which all others
-      have too.
     - `vit-pytorch`, `transformers`, `timm`: those libraries' models, on PyTorch; `-compiled`:
       under `torch.compile`.
+    - `peaks`: no model; a large matrix product and a copy, to see what the machine can do.
 
     Attributes:
         name: As above.
         backend: Framework.
-        without: Part of our step that is left out; see `PARTS`.
     """
 
-    name: Name
+    name: Name | Literal["peaks"]
     backend: Backend
-    without: str | None = None
-
-    @property
-    def environment(self):
-        """Variables that the environment of its process has, a dict."""
-        if self.name.endswith("-system-malloc"):
-            # Set to nothing, it stays so; unset, the worker sets it as `run_cifar100.py` does.
-            return {"GLIBC_TUNABLES": ""}
-        if self.name == "ours-device-per-core":
-            devices = f"--xla_force_host_platform_device_count={os.cpu_count()}"
-            return {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {devices}"}
-        return {}
 
     @property
     def library(self):
-        """The other library's name; None for Keras contenders."""
+        """The other library's name; None for all else."""
         library = self.name.removesuffix("-compiled")
-        return library if library in _ARMS else None
+        return library if library in _LIBRARY_ARMS else None
 
-    @property
-    def is_of_its_backend(self):
-        """Whether there is such a contender on that backend."""
-        if self.library:
-            return self.backend == "torch"
-        return self.backend == _ONLY_ON.get(self.name, self.backend)
-
-    def has(self, workload):
+    def supports(self, workload):
         """Return whether the contender has the workload's arm and augmentation."""
-        has_arm = workload.arm in _ARMS.get(self.library, (workload.arm,))
-        if self.name == "ours-keras-augmentation":
-            return workload.augmentation == "example"
-        return has_arm and not (self._is_keras_example and workload.augmentation == "paper")
+        if self.library:
+            return workload.arm == _LIBRARY_ARMS[self.library]
+        return self.name != "keras-example" or workload.augmentation != "paper"
 
     def model(self, workload):
-        """Return the `ModelConfig` whose arithmetic the contender does."""
-        config = workload.config.model
-        if self.library or self.name == "ours-common-head":
-            return with_common_head(config)
-        if self._is_keras_example and config.pooling != "flatten":
-            return config.replace(pooling="mean")
-        return config
-
-    def head(self, workload):
-        """Name the head, for a row."""
-        return head_name(self.model(workload))
+        """Return the `ViTConfig` whose arithmetic the contender does."""
+        model = workload.config.model
+        if self.name == "keras-example" and model.pooling != "flatten":
+            return model.replace(pooling="mean")
+        if self.name in ("ours", "keras-example"):
+            return model
+        # What every library has: a class token and one linear layer on it, no GELU after the
+        # MLP's output, no skipped branches.
+        head = {"pooling": "class_token", "head_units": (), "head_dropout": 0.0}
+        return model.replace(**head, mlp_output_activation=False, stochastic_depth=0.0)
 
     def prepare(self, workload):
         """Build it in this process, whose Keras backend must be `backend`.
 
         Returns:
-            `Prepared`.
+            `(run, parameters)`: a function without arguments that makes one measurement's work and
+            returns when the device has finished it, and the number of trainable weights. What the
+            function returns, if anything, is a dict of figures.
         """
-        # Each family imports its frameworks, of which this process may have only one.
+        # A process may have only one framework, and only some of the libraries.
+        if self.name == "peaks":
+            from . import peaks
+
+            return peaks.prepare(workload.precision), 0
         if self.library:
             from . import peers
 
-            return peers.prepare(workload, self.library, self.name.endswith("-compiled"))
-        if self._is_keras_example:
-            from . import keras_example
+            compiled = self.name.endswith("-compiled")
+            return peers.prepare(workload, self.model(workload), self.library, compiled)
+        import keras
 
-            return keras_example.prepare(workload)
-        from . import ours, parts, variants
+        from small_vit.training.devices import choose_strategy
 
-        change = parts.PARTS[self.without] if self.without else variants.VARIANTS[self.name]
-        return ours.prepare(workload, change)
+        from . import keras_example, ours
 
-    @property
-    def _is_keras_example(self):
-        return self.name.startswith("keras-example")
+        family = keras_example if self.name == "keras-example" else ours
+        strategy = choose_strategy("auto")
+        model, train = family.prepare(workload, self.model(workload), strategy)
+
+        def run():
+            with strategy.scope():
+                train()
+            keras.ops.convert_to_numpy(model.trainable_variables[-1])  # waits for the device
+
+        return run, sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
     def __str__(self):
-        return f"{self.name}/{self.backend}" + (f" without {self.without}" if self.without else "")
+        return f"{self.name}/{self.backend}"
 
 
 def all_contenders(backends, names):
-    """Return the contenders with these names on these backends."""
+    """Return the contenders with these names on these backends; libraries are on torch only."""
     every = [Contender(name, backend) for backend in backends for name in names]
-    return [each for each in every if each.is_of_its_backend]
+    return [each for each in every if not each.library or each.backend == "torch"]

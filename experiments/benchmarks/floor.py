@@ -1,6 +1,6 @@
 """The floor under a train step: the arithmetic it must do and the bytes it must move."""
 
-from small_vit.multiply_adds import count_multiply_adds
+from small_vit.models.registry import count_multiply_adds
 
 from .workload import IMAGE_SHAPE, NUM_CLASSES
 
@@ -11,7 +11,7 @@ def step_flops(model, batch_size):
     A product in the forward pass is two in the backward pass, one for either factor; the images
     need no gradient, so the first product is one only, unless a norm with weights lies before it.
     """
-    counts = count_multiply_adds(model, IMAGE_SHAPE[-1], NUM_CLASSES)
+    counts = count_multiply_adds(model, IMAGE_SHAPE, NUM_CLASSES)
     unneeded = 0 if model.patch_norm else counts.patch_projection
     return 2 * batch_size * (3 * counts.total - unneeded)
 
@@ -24,8 +24,3 @@ def step_bytes(parameters, batch_size):
     """
     height, width, channels = IMAGE_SHAPE
     return 6 * 4 * parameters + batch_size * height * width * channels
-
-
-def floor_seconds(flops, moved_bytes, matmul_flops_per_second, copy_bytes_per_second):
-    """Return the seconds that no version of the step can beat: the larger of both floors."""
-    return max(flops / matmul_flops_per_second, moved_bytes / copy_bytes_per_second)

@@ -1,34 +1,36 @@
 """The Keras example `vit_small_ds`, as it is formulated there, in plain Keras 3 layers.
 
-The yardstick: what somebody gets who follows the example today. Written anew from the facts of the
-example, with the repairs without which it does not run on Keras 3 (see `_Attention`).
+What somebody gets who follows the example today. Written anew from the facts of the example, with
+the repairs without which it does not run on Keras 3 (see `_Attention`).
 """
 
 import keras
 from keras import layers, ops
 
-from small_vit.assembly import precision
-from small_vit.tf_data import without_autotuning
+from small_vit.data.tf_data import without_autotuning
+from small_vit.training.devices import precision
 
-from .prepared import Prepared, count_parameters, keras_device, wait_for
 from .workload import IMAGE_SHAPE, NUM_CLASSES
 
 
-def prepare(workload):
-    """Build and compile the example's model at the workload's sizes, ready to train.
+def prepare(workload, model, strategy):
+    """Build and compile the example's model, ready to train.
+
+    Args:
+        workload: `Workload`.
+        model: `ViTConfig` with its sizes.
+        strategy: `Strategy` to build it under.
 
     Returns:
-        `Prepared`.
+        `(model, train)`: a `keras.Model`, and a function that trains the workload's steps.
     """
-    device, strategy = keras_device()
     config = workload.config
     images, labels = workload.data()
     with strategy.scope(), precision(workload.precision):
         keras.utils.set_random_seed(0)
-        augment = config.augment if workload.augmentation == "example" else None
-        model = build(config.model, augment)
-        model.get_layer("augmentation").layers[0].adapt(images)
-        model.compile(
+        built = build(model, config.augment if workload.augmentation == "example" else None)
+        built.get_layer("augmentation").layers[0].adapt(images)
+        built.compile(
             optimizer=keras.optimizers.AdamW(config.train.learning_rate, weight_decay=1e-4),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[
@@ -36,15 +38,8 @@ def prepare(workload):
                 keras.metrics.SparseTopKCategoricalAccuracy(5, name="top-5-accuracy"),
             ],
         )
-
     data = _data(images, labels, workload.batch_size)
-
-    def run():
-        with strategy.scope():
-            model.fit(**data, verbose=0)
-        wait_for(model)
-
-    return Prepared(run, device, count_parameters(model))
+    return built, lambda: built.fit(**data, verbose=0)
 
 
 def _data(images, labels, batch_size):
@@ -61,19 +56,18 @@ def _data(images, labels, batch_size):
 
 
 def build(config, augment=None):
-    """Build the example's model at the sizes of a `ModelConfig`.
+    """Build the example's model at the sizes of a `ViTConfig`.
 
-    Where the config has no flattening head (the example knows no other), the tokens' mean goes
-    into the head.
+    The example's head flattens the tokens; with another `pooling` it gets their mean.
 
     Args:
-        config: `ModelConfig`.
+        config: `ViTConfig`.
         augment: `AugmentConfig`, or None for no augmentation.
 
     Returns:
         `keras.Model` from images to logits.
     """
-    vanilla = config.arm == "vanilla"
+    vanilla = config == config.vanilla()
     patches = (config.image_size // config.patch_size) ** 2
     images = layers.Input(IMAGE_SHAPE)
     x = _augmentation(config, augment)(images)
@@ -87,41 +81,32 @@ def build(config, augment=None):
             config.num_heads,
             config.key_dim,
             dropout=config.attention_dropout,
-            kernel_initializer=_keras2_initializer(),
+            # Glorot's, with the fans that the example's Keras saw in a kernel of 3 axes.
+            kernel_initializer=keras.initializers.VarianceScaling(
+                1.0, "fan_avg", "uniform", input_axes=(0, 1), output_axes=(0, 2)
+            ),
         )(normed, normed, attention_mask=mask)
         x = layers.Add()([attended, x])
         normed = layers.LayerNormalization(epsilon=1e-6)(x)
         units = (int(config.mlp_ratio * config.projection_dim), config.projection_dim)
         x = layers.Add()([_mlp(normed, units, config.dropout), x])
     x = layers.LayerNormalization(epsilon=1e-6)(x)
-    flat = config.pooling == "flatten"
-    x = layers.Flatten()(x) if flat else layers.GlobalAveragePooling1D()(x)
+    pool = layers.Flatten if config.pooling == "flatten" else layers.GlobalAveragePooling1D
+    x = pool()(x)
     x = layers.Dropout(config.head_dropout)(x)
     x = _mlp(x, config.head_units, config.head_dropout)
     return keras.Model(images, layers.Dense(NUM_CLASSES, dtype="float32")(x))
 
 
-def _keras2_initializer():
-    """Glorot's with the fans that the example's Keras read off a projection's kernel of 3 axes."""
-    return keras.initializers.VarianceScaling(
-        1.0, "fan_avg", "uniform", input_axes=(0, 1), output_axes=(0, 2)
-    )
-
-
 def _augmentation(config, augment):
     stack = [layers.Normalization(), layers.Resizing(config.image_size, config.image_size)]
     if augment is not None:
-        stack += random_layers(augment)
+        stack += [
+            layers.RandomFlip("horizontal"),
+            layers.RandomRotation(augment.rotation),
+            layers.RandomZoom(augment.zoom, augment.zoom),
+        ]
     return keras.Sequential(stack, name="augmentation")
-
-
-def random_layers(augment):
-    """Return Keras's layers for the flip, rotation and zoom of an `AugmentConfig`."""
-    return [
-        layers.RandomFlip("horizontal"),
-        layers.RandomRotation(augment.rotation),
-        layers.RandomZoom(augment.zoom, augment.zoom),
-    ]
 
 
 def _mlp(x, units, rate):

@@ -1,53 +1,48 @@
 """Our own train step: the model, optimizer, loss and engine of `run_experiment`."""
 
+import itertools
+
 import keras
 
-# What `run_experiment` itself uses, so that what is timed is what it runs.
-from small_vit.assembly import build_model, compile_model, precision, with_augmentation
-from small_vit.batches import ShuffledBatches
-from small_vit.datasets.dataset import Dataset, Split
-from small_vit.engine import make_engine
+from small_vit.data.batches import ShuffledBatches
+from small_vit.data.dataset import Dataset
+from small_vit.data.split import Split
 
-from .prepared import Prepared, count_parameters, keras_device, wait_for
+# What `run_experiment` itself uses, so that what is timed is what it runs.
+from small_vit.training.classifier import build_training_model
+from small_vit.training.devices import precision
+from small_vit.training.factories import compile_model, make_engine
+
 from .workload import NUM_CLASSES
 
 
-def prepare(workload, change):
-    """Build and compile the model, ready to train.
+def prepare(workload, model, strategy):
+    """Build and compile our model, ready to train.
 
     Args:
         workload: `Workload`.
-        change: `Change` to the step.
+        model: `ViTConfig`, in place of the workload's.
+        strategy: `Strategy` to build it under.
 
     Returns:
-        `Prepared`.
+        `(model, train)`: a `keras.Model`, and a function that trains the workload's steps.
     """
-    config = change.config(workload.config)
-    change.before_build()
-    device, strategy = keras_device()
-    images, labels = workload.data()
-    split = Split(images, labels)
+    config = workload.config.replace(model=model)
+    train = config.train
+    split = Split(*workload.data())
     dataset = Dataset("random", split, split, tuple(str(label) for label in range(NUM_CLASSES)))
-
     with strategy.scope(), precision(workload.precision):
         keras.utils.set_random_seed(0)
-        classifier = build_model(config, dataset)
-        change.before_compile(classifier)
-        model = with_augmentation(classifier, config.augment)
-        train = config.train
+        classifier = build_training_model(config, dataset)
         batches = ShuffledBatches(
             split, NUM_CLASSES, train.batch_size, train.seed, strategy.devices
         )
-        compile_model(model, train, len(batches), NUM_CLASSES)
-        engine = make_engine(model, batches)
-        change.after_compile(engine)
-    epoch = 0
+        compile_model(classifier, train, len(batches), NUM_CLASSES)
+        engine = make_engine(classifier, batches)
+    epochs = itertools.count()
 
-    def run():
-        nonlocal epoch
-        with strategy.scope():
-            engine.run(epoch, epoch + 1, [])
-        epoch += 1
-        wait_for(model)
+    def train_epoch():
+        epoch = next(epochs)
+        engine.run(epoch, epoch + 1, [])
 
-    return Prepared(run, device, count_parameters(model))
+    return classifier, train_epoch

@@ -1,8 +1,7 @@
-"""The process in which one contender lives: it prepares, then trains whenever it is told to.
+"""The process of one contender: it prepares, then makes one measurement for each request.
 
-It reads lines of JSON from standard input and answers each with one on standard output. While it
-waits for the next it computes nothing. The first line says what to prepare; each further one is
-`"run"`.
+It reads lines of JSON from standard input and answers each with one on standard output. The first
+request says what to prepare; each further one is `"run"`. Between requests it computes nothing.
 """
 
 import inspect
@@ -12,57 +11,41 @@ import sys
 import time
 from importlib.metadata import version
 
-from run_cifar100 import keep_freed_memory
+from small_vit.cli.process import keep_freed_memory
 
 
 def main():
-    """Serve until the referee is gone."""
+    """Answer requests until standard input is closed."""
     with os.fdopen(os.dup(1), "w") as answers:
-        # Libraries print where they like; the answers' pipe is not for them.
+        # Libraries may print; that goes to standard error.
         os.dup2(2, 1)
-        for answer in serve(map(json.loads, sys.stdin)):
+        for answer in answer_all(map(json.loads, sys.stdin)):
             print(json.dumps(answer), file=answers, flush=True)
 
 
-def serve(requests):
-    """Yield an answer to each of the requests."""
-    what = next(requests)
-    try:
-        prepared, environment = _prepare(what)
-    except ModuleNotFoundError as error:
-        if error.name is None:  # a library's own complaint about what it was given
-            raise
-        yield {"absent": f"{error.name} is not installed"}
-        return
-    from small_vit.runs import peak_memory_mb  # Keras is known to be there by now
+def answer_all(requests):
+    """Yield an answer to each of the requests, a dict."""
+    # Imported here: libraries may print while they are imported.
+    from small_vit.results.environment import describe_environment, peak_memory_mb
+    from small_vit.training.devices import choose_strategy
 
-    environment["versions"] |= {name: version(name) for name in prepared.packages}
-    yield {
-        "device": environment["device"],
-        "versions": environment["versions"],
-        "parameters": prepared.parameters,
-    }
-    for _ in requests:
-        started = time.perf_counter()
-        figures = prepared.run() or {}
-        seconds = time.perf_counter() - started
-        yield {"seconds": seconds, "peak_memory_mb": peak_memory_mb(), **figures}
-
-
-def _prepare(what):
-    # Imported here, since even Keras fails to import where its backend is not installed.
-    from small_vit.runs import describe_environment
-
-    from . import peaks
     from .contenders import Contender
     from .workload import Workload
 
-    workload = Workload(**what["workload"])
-    if what["contender"] is None:
-        prepared = peaks.prepare(workload)
-    else:
-        prepared = Contender(**what["contender"]).prepare(workload)
-    return prepared, describe_environment(prepared.device, None)
+    what = next(requests)
+    contender = Contender(**what["contender"])
+    run, parameters = contender.prepare(Workload(**what["workload"]))
+    run()  # compiles
+    device = choose_strategy("auto").description
+    versions = describe_environment(device, None)["versions"]
+    if contender.library:
+        versions[contender.library] = version(contender.library)
+    yield {"device": device, "versions": versions, "parameters": parameters}
+    for _ in requests:
+        started = time.perf_counter()
+        figures = run() or {}
+        seconds = time.perf_counter() - started
+        yield {"seconds": seconds, "peak_memory_mb": peak_memory_mb(), **figures}
 
 
 if __name__ == "__main__":

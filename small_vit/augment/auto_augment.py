@@ -6,7 +6,7 @@ from keras import ops
 
 from small_vit.augment.image_augmentation import ImageAugmentation
 from small_vit.augment.operations import OPERATIONS
-from small_vit.counter_random import uniform
+from small_vit.layers.counter_random import uniform
 
 # Table 7: each sub-policy has two operations, with their probabilities and levels 0 to 9.
 POLICY = (

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from small_vit.counter_random import next_key
+from small_vit.layers.counter_random import next_key
 
 
 class ImageAugmentation(keras.layers.Layer):

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from small_vit.augment.pixels import inside_boxes
-from small_vit.counter_random import next_key, random_bits, uniform
+from small_vit.layers.counter_random import next_key, random_bits, uniform
 
 # Points of the quantile function between which a draw from a Beta distribution is interpolated.
 _QUANTILES = 4097

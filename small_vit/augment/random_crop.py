@@ -5,7 +5,7 @@ from keras import ops
 
 from small_vit.augment.image_augmentation import ImageAugmentation
 from small_vit.augment.pixels import take_pixels
-from small_vit.counter_random import uniform
+from small_vit.layers.counter_random import uniform
 
 
 @keras.saving.register_keras_serializable(package="small_vit")

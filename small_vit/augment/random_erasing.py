@@ -5,7 +5,7 @@ from keras import ops
 
 from small_vit.augment.image_augmentation import ImageAugmentation
 from small_vit.augment.pixels import inside_boxes
-from small_vit.counter_random import uniform
+from small_vit.layers.counter_random import uniform
 
 # The reference's 100: of the default boxes one in 22 does not fit, so 10 in a row are never seen.
 _TRIES = 10

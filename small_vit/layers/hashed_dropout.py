@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from small_vit.counter_random import bernoulli, next_key
+from small_vit.layers.counter_random import bernoulli, next_key
 
 
 @keras.saving.register_keras_serializable(package="small_vit")

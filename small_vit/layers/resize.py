@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from small_vit.config import as_pair
+from small_vit.sizes import as_pair
 
 
 @keras.saving.register_keras_serializable(package="small_vit")

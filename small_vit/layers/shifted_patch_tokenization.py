@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from small_vit.config import as_pair, whole_shift
 from small_vit.layers.quantization import quantization_of, quantized_arguments
+from small_vit.sizes import as_pair, whole_shift
 
 _DIAGONAL = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _CARDINAL = ((1, 0), (-1, 0), (0, 1), (0, -1))

@@ -182,3 +182,8 @@ class TransformerBlock(keras.layers.Layer):
             "attention_fans": self.attention_fans,
             "quantization": quantization,
         }
+
+
+def transformer_blocks(model):
+    """Return the `TransformerBlock`s of a model from `create_vit_classifier`, first to last."""
+    return [layer for layer in model.layers if isinstance(layer, TransformerBlock)]

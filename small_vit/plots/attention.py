@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from small_vit.errors import InputError
-from small_vit.model import transformer_blocks
+from small_vit.layers.transformer_block import transformer_blocks
 from small_vit.plots.colors import line_colors
 from small_vit.plots.patches import assemble, unit_image
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from small_vit.augment import AutoAugment, RandomAffine, RandomCrop, RandomErasing
 from small_vit.augment.mix import draw_kept, mix_images
 from small_vit.config import AugmentConfig
-from small_vit.counter_random import make_key
 from small_vit.errors import InputError
+from small_vit.layers.counter_random import make_key
 from small_vit.plots.patches import assemble, unit_image
 
 

@@ -23,7 +23,8 @@ def plot_curves(histories, published=None) -> Figure:
 
     Args:
         histories: For each arm a list over its seeds of histories; a history is a list of one dict
-            an epoch with `epoch`, `loss`, `accuracy`, `val_loss` and `val_accuracy`.
+            an epoch with `epoch`, `loss` and `accuracy`, and with validation `val_loss` and
+            `val_accuracy`.
         published: By arm, a history from a published log; arms that are not in `histories` are
             left out. Default: none.
 
@@ -74,7 +75,8 @@ def mean_and_range(seeds, metric) -> tuple[np.ndarray, np.ndarray]:
     at_epoch = {}
     for history in seeds:
         for row in history:
-            at_epoch.setdefault(row["epoch"], []).append(row[metric])
+            if metric in row:  # A run may have no validation.
+                at_epoch.setdefault(row["epoch"], []).append(row[metric])
     epochs = sorted(at_epoch)
     values = [(np.mean(at), np.min(at), np.max(at)) for at in map(at_epoch.get, epochs)]
     return np.array(epochs), np.reshape(values, (-1, 3)).T

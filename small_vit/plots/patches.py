@@ -9,10 +9,10 @@ import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
 
-from small_vit.config import as_pair
 from small_vit.errors import InputError
 from small_vit.layers import ShiftedPatchTokenization
 from small_vit.layers.shifted_patch_tokenization import SHIFT_DIRECTIONS
+from small_vit.sizes import as_pair
 
 _WHITE = (1.0, 1.0, 1.0)
 _BLUE = (0.34, 0.71, 0.91)

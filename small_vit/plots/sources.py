@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from small_vit import datasets
 from small_vit.config import ExperimentConfig
+from small_vit.data import load_dataset
 from small_vit.errors import InputError
-from small_vit.runs import RunDirectory
+from small_vit.results.run_directory import RunDirectory
 
 
 def first_test_image(config: ExperimentConfig) -> np.ndarray:
@@ -33,7 +33,7 @@ def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
         InputError: if the dataset cannot be loaded.
     """
     try:
-        return datasets.load(config.data.dataset, config.data.data_dir).test.read(slice(count))
+        return load_dataset(config.data.dataset, config.data.data_dir).test.read(slice(count))
     except InputError as error:
         raise InputError(
             f"The run's images cannot be read where it read them: {error} An image file of your "
@@ -55,11 +55,11 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
         InputError: if a directory holds no run.
     """
     runs = [(run.config(), run.history()) for path in paths for run in runs_in(path)]
-    runs.sort(key=lambda run: run[0].model.arm != "vanilla")
+    runs.sort(key=lambda run: run[0].arm != "vanilla")
     configs, histories = {}, {}
     for config, history in runs:
         config = config.replace(train={"seed": 0})  # Another seed is no other experiment.
-        name = config.model.arm
+        name = config.arm
         differences = configs.setdefault(name, config).differences(config)
         if differences:
             name += f" ({', '.join(differences)})"

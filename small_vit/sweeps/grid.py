@@ -20,8 +20,8 @@ class Sweep:
     Attributes:
         question: What the sweep asks.
         axes: By name, an axis; an axis is its options by name; an option is what it changes in the
-            config, as `ExperimentConfig.replace` takes it. A value may be a function of the config
-            as the axes before have left it.
+            config, as `ExperimentConfig.replace` takes it. A section's changes, or a value, may be
+            a function of the config as the axes before have left it.
         curve: Whether the first axis' options are numbers, to be drawn as a curve over it.
     """
 
@@ -38,7 +38,7 @@ class Sweep:
                 name="-".join(options),
                 baseline="-".join([*options[:-1], baseline]),
                 options=options,
-                config=self._apply(options, base),
+                config=self._apply(options, base).replace(arm="-".join(options)),
             )
             for options in itertools.product(*self.axes.values())
         ]
@@ -46,6 +46,7 @@ class Sweep:
     def _apply(self, options, config):
         for axis, option in zip(self.axes.values(), options, strict=True):
             for section, changes in axis[option].items():
+                changes = changes(config) if callable(changes) else changes
                 values = {
                     name: value(config) if callable(value) else value
                     for name, value in changes.items()

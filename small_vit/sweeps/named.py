@@ -1,13 +1,15 @@
-"""The named sweeps, as plain data: each question with the grid that answers it.
+"""The named sweeps: each question with the grid that answers it.
 
-An option says what it changes in the recipe; `{}` is the recipe as it is. The first option of the
-last axis is the baseline that the others are compared with (see `Sweep`).
+The smallest, "arms", compares two. An option says what it changes in the recipe; `{}` is the recipe
+as it is. The first option of the last axis is the baseline that the others are compared with (see
+`Sweep`).
 """
 
 import math
 
-from small_vit.config import VANILLA, as_pair
-from small_vit.datasets import DATASETS
+from small_vit.data import DATASETS
+from small_vit.models.registry import FAMILIES
+from small_vit.sizes import as_pair
 from small_vit.sweeps.grid import Sweep
 
 
@@ -16,7 +18,7 @@ def training_images(config):
     if config.data.train_examples is not None:
         return config.data.train_examples
     published = DATASETS[config.data.dataset].training_images
-    if config.data.validation_split == "test":
+    if config.data.validation_split in ("none", "test"):
         return published
     return math.floor(published * (1.0 - config.data.validation_fraction))
 
@@ -37,12 +39,17 @@ def _half_patch(config):
 _NO_SPT = {"shifts": "none", "patch_norm": False}
 _NO_TEMPERATURE = {"temperature": "none"}
 _NO_MASK = {"diagonal_mask": False}
-_VANILLA = {"model": VANILLA}
+
+
+def _plain(config):
+    return FAMILIES[config.model.kind].plain
+
+
+_VANILLA = {"model": _plain}
 _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
 
-COMPARISON = Sweep("Is SPT+LSA better than the plain ViT?", {"arm": _BOTH_ARMS})
-
 SWEEPS = {
+    "arms": Sweep("Is SPT+LSA better than the plain ViT?", {"arm": _BOTH_ARMS}),
     "start": Sweep(
         "Should attention's kernels start as small as in Keras 2, and which of them?",
         {
@@ -60,7 +67,7 @@ SWEEPS = {
         "Which of the paper's parts gives the gain?",
         {
             "parts": {
-                "none": _VANILLA,
+                "vanilla": _VANILLA,
                 "spt": {"model": _NO_TEMPERATURE | _NO_MASK},
                 "lsa": {"model": _NO_SPT},
                 "temperature": {"model": _NO_SPT | _NO_MASK},

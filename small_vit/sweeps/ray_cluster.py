@@ -13,19 +13,20 @@ import keras
 
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
-from small_vit.sweeps.runner import begin_or_go_on
+from small_vit.sweeps.local import begin_or_go_on
 
 RETRIES = 3
 """How often a run is begun anew on another node after its own has died."""
 
 
-def run_on_ray(address):
+def run_on_ray(address, **options):
     """Return an `execute` of `run_sweep` that trains on the Ray cluster at `address`.
 
     Ray gives each run one GPU where the cluster has any, else one CPU core.
 
     Args:
         address: "HOST:PORT" of the cluster's head, or "auto" on one of its nodes.
+        **options: As for `run_here`.
 
     Raises:
         InputError: if Ray is not installed or no cluster answers there.
@@ -55,7 +56,8 @@ def run_on_ray(address):
         runs_by_task = {}
         for run in runs:
             config = _with_absolute_data_dir(run.config).to_dict()
-            runs_by_task[task.remote(config, run.directory.resolve(), sys.argv)] = run
+            started = task.remote(config, run.directory.resolve(), sys.argv, options)
+            runs_by_task[started] = run
         while runs_by_task:
             (ended,), _ = ray.wait(list(runs_by_task), num_returns=1)
             yield runs_by_task.pop(ended), _outcome(ray, ended)
@@ -70,10 +72,10 @@ def _knock(address):
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
-def _train(config, directory, command):
+def _train(config, directory, command, options):
     """What a worker does."""
     sys.argv = command  # the run's files tell the sweep's command, not Ray's
-    return begin_or_go_on(ExperimentConfig.from_dict(config), directory)
+    return begin_or_go_on(ExperimentConfig.from_dict(config), directory, **options)
 
 
 def _outcome(ray, ended):

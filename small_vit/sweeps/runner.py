@@ -1,17 +1,59 @@
-"""Runs a sweep: what is finished is skipped, what was begun goes on, what fails is reported."""
+"""Runs a sweep: what has a row is skipped, what was stopped is resumed, what fails is reported."""
 
 import time
 import traceback
+from functools import partial
 
 import keras
 from rich.console import Console
 
-from small_vit.callbacks import TrainingDiverged, clock
+from small_vit import hosts
+from small_vit.data import load_dataset
 from small_vit.errors import InputError
-from small_vit.rows import append_rows, as_row, config_hash
-from small_vit.runs import RunDirectory
+from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
+from small_vit.results.run_directory import RunDirectory, changes_of_going_on
+from small_vit.sweeps.local import run_here
+from small_vit.sweeps.plan import refuse_another, write_plan
+from small_vit.sweeps.ray_cluster import run_on_ray
+from small_vit.sweeps.summary import summarise
 from small_vit.sweeps.timing import work
-from small_vit.training import run_experiment
+from small_vit.sweeps.write_up import write_up
+from small_vit.training.callbacks import TrainingDiverged
+from small_vit.training.prepare import prepare
+from small_vit.training.progress import clock
+
+
+def run_plan(plan, left, address=None, **options):
+    """Run what is left of a plan, then write its table and pictures.
+
+    Args:
+        plan: `Plan`.
+        left: Those of its runs that have no row.
+        address: Of a Ray cluster. Default: this process trains.
+        **options: As for `run_here`.
+
+    Returns:
+        The failed runs: a dict of exceptions by the run's name.
+
+    Raises:
+        InputError: for data, devices or folders that cannot be used, before training.
+    """
+    failed = {}
+    refuse_another(plan)
+    if left:
+        # Before the first run: what is wrong with the data is wrong for all of them.
+        if address is None:
+            prepare(left[0].config)
+            execute = partial(run_here, **options)
+        else:
+            load_dataset(plan.base.data.dataset, plan.base.data.data_dir)
+            execute = run_on_ray(address, **options)
+        write_plan(plan)
+        failed = run_sweep(left, plan.rows_path, execute)
+    if hosts.is_first():
+        rows = rows_by_backend(read_rows(plan.rows_path)).get(keras.backend.backend(), [])
+        write_up(plan, summarise(plan.arms, rows))
+    return failed
 
 
 def unfinished(runs, rows):
@@ -30,7 +72,7 @@ def unfinished(runs, rows):
         directory = RunDirectory(run.directory)
         if not directory.begun():
             continue
-        changed = directory.config().differences(run.config)
+        changed = changes_of_going_on(directory.path, directory.config(), run.config)
         backend = directory.backend()
         if backend != keras.backend.backend():
             changed.append(f"backend: {backend} -> {keras.backend.backend()}")
@@ -68,35 +110,18 @@ def run_sweep(runs, rows_path, execute):
             outcome.__traceback__ = None  # Its frames hold the run's model and its memory.
             news = "failed"
         else:
-            append_rows(rows_path, [as_row(outcome, run.config)])
+            if hosts.is_first():
+                append_rows(rows_path, [as_row(outcome, run.config)])
             done += work(run.config)
-            news = f"top-1 {outcome.test_accuracy:.2%} in {clock(outcome.seconds)}"
+            news = f"top-1 {outcome.metrics['accuracy']:.2%} in {clock(outcome.seconds)}"
         seconds = (time.perf_counter() - started) / done * left if done else None
-        console.print(
-            f"sweep: {count} of {len(runs)} runs ended  {run.name}: {news}  "
-            f"sweep's time left {clock(seconds)}",
-            style="bold",
-        )
+        if hosts.is_first():
+            console.print(
+                f"sweep: {count} of {len(runs)} runs ended  {run.name}: {news}  "
+                f"sweep's time left {clock(seconds)}",
+                style="bold",
+            )
     return failed
-
-
-def run_here(runs):
-    """Train runs one after the other in this process; an `execute` of `run_sweep`."""
-    for run in runs:
-        try:
-            outcome = begin_or_go_on(run.config, run.directory)
-        except Exception as error:  # whatever a run dies of, the others go on
-            outcome = error
-        yield run, outcome
-
-
-def begin_or_go_on(config, directory):
-    """Train `config` in `directory`, from its last checkpoint if it was begun there.
-
-    Returns:
-        Its `Result`.
-    """
-    return run_experiment(config, directory, resume=RunDirectory(directory).begun())
 
 
 def _explain(error):

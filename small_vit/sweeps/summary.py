@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from small_vit.comparison import Estimate, pair_by_seed, where_run
-from small_vit.rows import config_hash
-from small_vit.runs import Result, passes_told
+from small_vit.results.result import Result, passes_suffix
+from small_vit.results.rows import config_hash
+from small_vit.results.statistics import Estimate, pair_by_seed
+from small_vit.results.tables import where_run
 from small_vit.sweeps.grid import Arm
 
 
@@ -43,8 +44,8 @@ def summarise(arms, rows):
         pairs = []
         if arm.name != arm.baseline:
             pairs = pair_by_seed(by_arm[arm.baseline], by_arm[arm.name])
-        differences = [new.test_accuracy - old.test_accuracy for old, new in pairs]
-        accuracies = [row.test_accuracy for row in by_arm[arm.name]]
+        differences = [new.metrics["accuracy"] - old.metrics["accuracy"] for old, new in pairs]
+        accuracies = [row.metrics["accuracy"] for row in by_arm[arm.name]]
         summaries.append(
             ArmSummary(
                 arm,
@@ -95,7 +96,7 @@ def _line(summary):
         difference = "baseline"
     elif summary.difference is not None:
         difference = f"{summary.difference.percent(sign=True)} ({summary.pairs})"
-    top5 = Estimate.of([row.test_top5_accuracy for row in rows]).percent()
+    top5 = Estimate.of([row.metrics["top5_accuracy"] for row in rows]).percent()
     return (
         f"| {name} | {rows[0].trainable_parameters:,} | {accuracy.percent()} | {deviation} "
         f"| {difference} | {top5} | {len(rows)} "
@@ -106,7 +107,7 @@ def _line(summary):
 def _captions(config, rows):
     return [
         f"{config.recipe} on {config.data.dataset}: test set, last epoch of "
-        f"{config.train.epochs}{passes_told(config.train)}, mean ± 95 % interval over n seeds and "
-        "their standard deviation; the difference from the baseline is paired by seed.",
+        f"{config.train.epochs}{passes_suffix(config.train)}, mean ± 95 % interval over n seeds "
+        "and their standard deviation; the difference from the baseline is paired by seed.",
         *where_run(rows),
     ]

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from small_vit.datasets import DATASETS
-from small_vit.multiply_adds import count_multiply_adds
+from small_vit.data import DATASETS
+from small_vit.models.registry import count_multiply_adds
 from small_vit.sweeps.named import training_images
 
 
 def work(config):
     """Return the FLOPs of the forward passes of all images that `config` trains on."""
     dataset = DATASETS[config.data.dataset]
-    flops = 2 * count_multiply_adds(config.model, dataset.channels, dataset.num_classes).total
+    flops = 2 * count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes).total
     passes = config.train.epochs * config.train.passes_per_epoch
     return passes * training_images(config) * flops
 
@@ -29,3 +29,13 @@ def seconds_per_flop(rows):
         for row in rows
     ]
     return float(np.median(times)) if times else None
+
+
+def estimate(runs, pace):
+    """Return the seconds that runs take from their beginning, or None where that is not known.
+
+    Args:
+        runs: List of `Run`.
+        pace: From `seconds_per_flop`.
+    """
+    return None if pace is None else pace * sum(work(run.config) for run in runs)

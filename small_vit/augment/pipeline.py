@@ -1,0 +1,29 @@
+"""From an `AugmentConfig` to what happens to a batch."""
+
+import numpy as np
+
+from small_vit.augment import AutoAugment, Mix, RandomCrop, RandomErasing
+
+
+def raw_augmentation(augment, mean, variance):
+    """Return what an `AugmentConfig` does to raw images, before they are normalised.
+
+    Args:
+        augment: `AugmentConfig`.
+        mean, variance: Of each channel, in units of pixel values.
+
+    Returns:
+        `(layers, mix)`: a list of layers on images, and a `Mix` or None.
+    """
+    layers = []
+    if augment.crop_padding:
+        layers.append(RandomCrop(augment.crop_padding))
+    if augment.auto_augment:
+        layers.append(AutoAugment())
+    if augment.erasing:
+        fill = np.asarray(mean)
+        if augment.erasing_fill == "raw_mean":
+            # The paper's code erases normalised images and fills with the raw means, of 1.
+            fill = fill + np.sqrt(variance) * fill / 255
+        layers.append(RandomErasing(augment.erasing, fill=fill.tolist()))
+    return layers, Mix(augment.mix) if augment.mix else None

@@ -1,0 +1,37 @@
+"""`small-vit compare`: the smallest sweep, the plain model against SPT+LSA."""
+
+from small_vit.cli.settings import parse
+from small_vit.cli.sweep import CompareOptions, plan_and_run
+from small_vit.errors import InputError, exit_on_input_error
+
+DESCRIPTION = """Train the plain ViT and SPT+LSA on the same seeds, and print the table with their
+difference, paired by seed.
+
+Typical use:
+  {prog} --recipe digits                         minutes on a CPU, offline
+  {prog} --recipe cpu --seeds 5 --data-dir DIR   run it, or resume it
+  {prog} --resume runs/compare-cpu               the same
+
+What holds for small-vit sweep holds here: runs that have a row are skipped, one that was stopped
+continues from its checkpoint, one that fails does not stop the others (exit code 1)."""
+
+
+def main(arguments, prog="small-vit compare", results=None):
+    """Run the command line; see `small_vit.cli.sweep.main`."""
+    with exit_on_input_error():
+        if "--vanilla" in arguments:
+            raise InputError("A comparison trains the plain model too: leave --vanilla out.")
+        called = f"python {prog} --compare" if prog == "run_cifar100.py" else prog
+        description = DESCRIPTION.format(prog=called)
+        options, config = parse(CompareOptions, arguments, called, description, _resumed)
+        return plan_and_run("arms", config, options, results)
+
+
+def _resumed(folder):
+    from small_vit.sweeps.plan import read_plan
+
+    plan = read_plan(folder)
+    if plan is None or plan[0] != "arms":
+        raise InputError(f"{folder} holds no comparison of the two arms.")
+    _, config, seeds = plan
+    return config, {"seeds": seeds}

@@ -1,0 +1,53 @@
+"""`small-vit evaluate RUN`: measure a trained model on the test set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from small_vit.errors import exit_on_input_error
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Measure a run's trained model on the test set of the run's data, and print the metrics.
+
+    A run has been measured at its end; its result.json holds the same numbers. This measures the
+    saved model anew, for instance on another machine.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """A run directory."""
+    data_dir: Path | None = None
+    """Folder of the data's published files. Default: where the run read them."""
+    batch_size: int = 256
+    """Images at a time."""
+    backend: Literal["tensorflow", "jax", "torch"] | None = None
+    """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
+
+
+def main(arguments, prog="small-vit evaluate"):
+    """Run the command line.
+
+    Args:
+        arguments: List of strings.
+        prog: The command's name.
+
+    Returns:
+        Exit code: 0. Bad input exits with 2.
+    """
+    options = tyro.cli(CommandLine, args=arguments, prog=prog)
+    with exit_on_input_error():
+        # Here, since Keras takes seconds to import.
+        from small_vit.report.rewrite import evaluate_run
+        from small_vit.report.run_report import metrics_table
+
+        evaluated = evaluate_run(options.run, options.data_dir, options.batch_size)
+        config = evaluated.config
+        print(
+            f"{config.arm} on the test set of {config.data.dataset}, "
+            f"{len(evaluated.logits):,} images\n\n"
+            f"{metrics_table({'test': evaluated.metrics})}"
+        )
+    return 0

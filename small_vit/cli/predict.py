@@ -1,0 +1,123 @@
+"""`small-vit predict RUN_OR_MODEL IMAGE…`"""
+
+import csv
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from small_vit.errors import InputError, exit_on_input_error
+
+BATCH_SIZE = 32
+"""Images in memory at a time."""
+
+
+ANY_BYTES = "surrogateescape"
+"""How files' names are written: Linux allows bytes in them that are no text."""
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Print the five most probable classes of images, by a run's trained model.
+
+    An image that cannot be read is named and left out; the exit code is 1 then.
+    """
+
+    model: tyro.conf.Positional[Path]
+    """A run directory, or a .keras file (with classes.json beside it to print names)."""
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """Image files of any size; they are cropped to the model's shape and resized."""
+    outputs: Literal["logits", "probabilities"] | None = None
+    """What the model gives. Default: what its last layer tells."""
+    csv: Path | None = None
+    """Print nothing and write this table: a row for each image with its file, its most probable
+    class, that one's probability, and the probability of every class."""
+
+
+def main(arguments, prog="small-vit predict"):
+    """Run the command line.
+
+    Args:
+        arguments: List of strings.
+        prog: The command's name.
+
+    Returns:
+        Exit code: 0, or 1 if an image could not be read. Other bad input exits with 2.
+    """
+    options = tyro.cli(CommandLine, args=arguments, prog=prog)
+    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
+        sys.stdout.reconfigure(errors=ANY_BYTES)
+    unreadable = []
+
+    def leave_out(error):
+        print(f"error: {error}", file=sys.stderr)
+        unreadable.append(error)
+
+    with exit_on_input_error():
+        if not options.images:
+            raise InputError("Name at least one image file after the model.")
+        if options.csv and options.csv.is_dir():
+            raise InputError(f"--csv must name a file. Received: the folder {options.csv}.")
+
+        # Here, since Keras takes seconds to import.
+        from small_vit.results.image_predictions import predict_files
+        from small_vit.results.saved_model import kind_of_outputs, load_model
+
+        model, names = load_model(options.model)
+        kind = options.outputs or kind_of_outputs(model)
+        batch_size = min(BATCH_SIZE, len(options.images))
+        # Results that are printed on the terminal show by themselves how far it is.
+        with _progress(hidden=options.csv is None and sys.stdout.isatty()) as progress:
+            paths = progress.track(options.images, description="")
+            predicted = predict_files(model, paths, kind, batch_size, leave_out)
+            if options.csv:
+                _write_table(options.csv, predicted, names)
+            else:
+                _print_most_probable(predicted, names)
+    if options.csv:
+        print(f"Written to {options.csv}")
+    return 1 if unreadable else 0
+
+
+def _progress(hidden):
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True, soft_wrap=True)
+    return Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("images, left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=hidden or not console.is_terminal,
+        transient=True,
+        redirect_stdout=False,  # results go where the shell sends them
+    )
+
+
+def _print_most_probable(predicted, names):
+    for path, row in predicted:
+        print(path)
+        for index in row.argsort()[::-1][:5]:
+            print(f"  {row[index]:7.2%}  {names[index]}")
+
+
+def _write_table(path, predicted, names):
+    from small_vit.files import written_whole
+
+    how = {"newline": "", "encoding": "utf-8", "errors": ANY_BYTES}
+    with written_whole(path) as partial, partial.open("w", **how) as file:
+        table = csv.writer(file)
+        table.writerow(["file", "class", "probability", *names])
+        for image, row in predicted:
+            best = row.argmax()
+            table.writerow([image, names[best], row[best], *row])

@@ -1,0 +1,110 @@
+"""What a process that trains needs before Keras is imported: its malloc, backend and caches.
+
+Nothing here imports Keras.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+_OF_TRAIN = ("markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn", "tyro")
+EXTRAS = {name: name for name in (*BACKENDS, "ray")} | dict.fromkeys(_OF_TRAIN, "train")
+"""The extra of this package that brings a module."""
+
+MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
+"""GLIBC_TUNABLES of a process that trains.
+
+Every train step frees what the next one needs again. By default glibc returns it to the
+kernel in between, which then clears hundreds of MB in pages of 4 KB for every step on a CPU. These
+settings ask for huge pages, and keep what was freed.
+"""
+
+
+def keep_freed_memory(program):
+    """Start this process over with `MALLOC`, which glibc reads only then; once, and on Linux.
+
+    The process starts over only where Python itself runs the program's file. A debugger, a
+    profiler, a notebook or another script that runs it would start over too, and a program read
+    from a pipe is gone by then: there the process keeps the malloc that it has.
+
+    Args:
+        program: Frame of the module code of the program, at its beginning: what it has done before
+            is done twice.
+    """
+    unset = sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ
+    if unset and _is_run_by_python(program):
+        os.environ["GLIBC_TUNABLES"] = MALLOC
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _is_run_by_python(program):
+    """Whether a frame runs a file that Python was started with, by its path or by -m."""
+    _, *callers = (frame for frame, _ in traceback.walk_stack(program))
+    # -m runs its module by runpy. A script that uses runpy is itself among the callers.
+    by_python = all(caller.f_globals.get("__name__") == "runpy" for caller in callers)
+    return by_python and os.path.isfile(program.f_globals.get("__file__", ""))
+
+
+def prepare_backend(arguments):
+    """Set what must be set before Keras is imported: KERAS_BACKEND and caches.
+
+    The backend is that of --backend, else the one of the run or sweep of --resume.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--backend")
+    parser.add_argument("--resume", type=Path)
+    told = parser.parse_known_args(arguments)[0]
+    backend = told.backend or (told.resume and backend_of(told.resume))
+    if backend in BACKENDS:  # another one is the real parser's to refuse
+        os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # JAX compiles a train step once a machine, not once a run.
+    cache = Path.home() / ".cache" / "small_vit" / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    # The many small programs that build a model, too: by default JAX keeps what took it a second.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def backend_of(directory):
+    """Return the backend of the run or sweep in `directory`; None if no file there says it."""
+    for path in (directory / "environment.json", directory / "sweep.json"):
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))["backend"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # what is wrong with it is for the run's own reader to say
+    return None
+
+
+def run_command(module, arguments, **options):
+    """Run the command line of a module, its backend prepared.
+
+    Args:
+        module: Name of a module with a function `main`.
+        arguments: List of strings.
+        **options: What its `main` is called with, beside the arguments.
+
+    Returns:
+        Exit code.
+    """
+    prepare_backend(arguments)
+    try:
+        return importlib.import_module(module).main(arguments, **options)
+    except KeyboardInterrupt:
+        return 130
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(
+            f"error: this needs {error.name}, which is not installed. Install it with "
+            f"pip install 'small-vit[{extra}]'"
+            + (f", or choose another --backend of {BACKENDS}." if extra in BACKENDS else "."),
+            file=sys.stderr,
+        )
+        return 2

@@ -1,0 +1,40 @@
+"""`small-vit report RUN`: make the report of a run anew."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from small_vit.errors import exit_on_input_error
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Make report.md and its pictures of a finished run anew, from its files and its data."""
+
+    run: tyro.conf.Positional[Path]
+    """A run directory."""
+    data_dir: Path | None = None
+    """Folder of the data's published files. Default: where the run read them."""
+    backend: Literal["tensorflow", "jax", "torch"] | None = None
+    """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
+
+
+def main(arguments, prog="small-vit report"):
+    """Run the command line.
+
+    Args:
+        arguments: List of strings.
+        prog: The command's name.
+
+    Returns:
+        Exit code: 0. Bad input exits with 2.
+    """
+    options = tyro.cli(CommandLine, args=arguments, prog=prog)
+    with exit_on_input_error():
+        # Here, since Keras takes seconds to import.
+        from small_vit.report.rewrite import rewrite_report
+
+        print(f"Written to {rewrite_report(options.run, options.data_dir)}")
+    return 0

@@ -1,0 +1,111 @@
+"""`small-vit train`: train one model."""
+
+import shlex
+import sys
+from dataclasses import dataclass
+
+from small_vit.cli.settings import TrainingOptions, parse
+from small_vit.errors import InputError, exit_on_input_error
+from small_vit.models.registry import FAMILIES
+from small_vit.recipes import RECIPES, vanilla
+
+DESCRIPTION = """Train a Vision Transformer from scratch on a small dataset, with or without Shifted
+Patch Tokenization (SPT) and Locality Self-Attention (LSA).
+
+Typical use:
+  {prog} --recipe digits                  a small model on embedded data, in a minute, offline
+  {prog} --vanilla --data-dir DIR         the Keras example's plain ViT
+  {prog} --data-dir DIR                   its SPT+LSA ViT
+  {prog} --shifts cardinal --temperature head    any part, switched on its own
+  {prog} --resume runs/NAME               resume a run that was stopped
+{compare}
+
+The defaults shown are those of the recipe (--recipe NAME --help shows another's)."""
+
+
+@dataclass(frozen=True)
+class TrainOptions(TrainingOptions):
+    """What the command line says beside the settings."""
+
+    vanilla: bool = False
+    """Train the plain model: without SPT (no shifts, no patch norm) and without LSA."""
+
+
+def main(arguments, prog="small-vit train"):
+    """Run the command line.
+
+    Args:
+        arguments: List of strings.
+        prog: The command's name.
+
+    Returns:
+        Exit code: 0, 1 if training diverged, 130 if it was interrupted. Bad input exits with 2.
+    """
+    with exit_on_input_error():
+        options, config = parse_training(arguments, prog)
+
+        # Here, since Keras takes seconds to import.
+        from small_vit import hosts
+        from small_vit.results.run_directory import RunDirectory, new_path
+        from small_vit.results.tables import comparison_table
+        from small_vit.training.callbacks import TrainingDiverged
+        from small_vit.training.run import run_experiment
+
+        directory = options.resume or options.out or new_path(config, f"seed{config.train.seed}")
+        try:
+            result = run_experiment(
+                config,
+                directory,
+                options.resume is not None,
+                options.tensorboard,
+                options.checkpoint_minutes,
+            )
+        except KeyboardInterrupt:
+            again = f"{_command(prog)} --resume {shlex.quote(str(directory))}"
+            advice = again if RunDirectory(directory).begun() else "the same command"
+            print(f"\nInterrupted. Resume with: {advice}")
+            return 130
+        except TrainingDiverged as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        if hosts.is_first():
+            print(f"\n{comparison_table([result])}\n\nWritten to {directory}")
+    return 0
+
+
+def parse_training(arguments, prog="small-vit train"):
+    """Return `(TrainOptions, ExperimentConfig)` of a command line.
+
+    Raises:
+        InputError: if a value is out of range, or `--resume` names no run.
+    """
+    compare = f"  {prog} --compare --seeds 5          both, on the same five seeds"
+    description = DESCRIPTION.format(prog=prog, compare=compare if ".py" in prog else "")
+    options, config = parse(TrainOptions, arguments, _command(prog), description, _resumed)
+    return options, _vanilla(config, options) if options.vanilla else config
+
+
+def _vanilla(config, options):
+    plain = FAMILIES[config.model.kind].plain
+    if options.resume is None:
+        model = RECIPES[config.recipe]().model
+        given = [name for name in plain if getattr(config.model, name) != getattr(model, name)]
+        if given:
+            raise InputError(
+                f"--vanilla switches SPT and LSA off: leave it out, or {' and '.join(given)}."
+            )
+    return vanilla(config)
+
+
+def _resumed(directory):
+    from small_vit.results.run_directory import RunDirectory
+
+    if (directory / "sweep.json").exists():
+        raise InputError(
+            f"{directory} holds a sweep. Resume it with small-vit sweep --resume {directory}."
+        )
+    return RunDirectory(directory).config(), {}
+
+
+def _command(prog):
+    return f"python {prog}" if prog.endswith(".py") else prog

@@ -1,0 +1,16 @@
+"""Small image datasets, with the subsets and hold-outs that training needs."""
+
+from small_vit.data.dataset import Dataset, fingerprint
+from small_vit.data.registry import DATASETS, load_dataset
+from small_vit.data.split import Split
+from small_vit.data.splits import hold_out, take_balanced
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Split",
+    "fingerprint",
+    "hold_out",
+    "load_dataset",
+    "take_balanced",
+]

@@ -1,0 +1,59 @@
+"""The datasets by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from small_vit.data.cifar import CIFAR10, CIFAR100, CIFAR100_COARSE, load_cifar
+from small_vit.data.dataset import Dataset
+from small_vit.data.digits import load_digits
+from small_vit.data.fashion_mnist import load_fashion_mnist
+from small_vit.errors import InputError
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A dataset that can be asked for by name, and what is known of it without loading it.
+
+    Attributes:
+        load: Loader; takes the folder of the published files, or None.
+        training_images: Number of images that it publishes for training.
+        image_shape: (height, width, channels) of an image.
+        num_classes: Number of classes.
+    """
+
+    load: Callable[[Path | None], Dataset]
+    training_images: int
+    image_shape: tuple[int, int, int]
+    num_classes: int
+
+
+DATASETS: dict[str, Registered] = {
+    "cifar100": Registered(partial(load_cifar, CIFAR100), 50_000, (32, 32, 3), 100),
+    "cifar100-coarse": Registered(partial(load_cifar, CIFAR100_COARSE), 50_000, (32, 32, 3), 20),
+    "cifar10": Registered(partial(load_cifar, CIFAR10), 50_000, (32, 32, 3), 10),
+    "fashion_mnist": Registered(load_fashion_mnist, 60_000, (28, 28, 1), 10),
+    "digits": Registered(load_digits, 1_437, (8, 8, 1), 10),
+}
+"""The datasets by name."""
+
+
+def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
+    """Load a dataset by name, from a folder of its published files or from Keras's download cache.
+
+    Args:
+        name: One of `DATASETS`.
+        data_dir: Where the published files are (see the loader of the dataset). Default: Keras's
+            download cache, filled over the network when it is empty; `digits` needs neither.
+
+    Returns:
+        The dataset, every image and label checked.
+
+    Raises:
+        InputError: if there is no such dataset, its files are missing, damaged or not the published
+            ones, or they cannot be downloaded.
+    """
+    if name not in DATASETS:
+        raise InputError(f"dataset must be one of {', '.join(DATASETS)}. Received: {name!r}.")
+    return DATASETS[name].load(None if data_dir is None else Path(data_dir).expanduser())

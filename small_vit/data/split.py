@@ -1,0 +1,106 @@
+"""What a split is: images that are read when they are used, and their labels."""
+
+import copy
+import math
+
+import numpy as np
+
+from small_vit.errors import InputError
+
+PART_BYTES = 64 * 2**20
+"""Images that are read at a time where a whole split is gone through."""
+
+
+class Split:
+    """Images and their labels; the images lie in memory or in a memory-mapped file.
+
+    Whoever uses a split reads the images it needs, so that a split may be larger than the memory.
+
+    Args:
+        images: uint8 `(examples, height, width, channels)`, an array or a memory map of one.
+        labels: int32 `(examples,)`, each the index of a class name.
+
+    Attributes:
+        labels: int32 `(examples,)`, in memory.
+        image_shape: `(height, width, channels)` of every image.
+
+    Raises:
+        InputError: if a shape or type differs, the split is empty, or the counts disagree.
+    """
+
+    def __init__(self, images, labels):
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError(
+                "images must be uint8 of shape (examples, height, width, channels). "
+                f"Received: {images.dtype} {images.shape}."
+            )
+        if labels.dtype != np.int32 or labels.ndim != 1:
+            raise InputError(
+                f"labels must be int32 of shape (examples,). "
+                f"Received: {labels.dtype} {labels.shape}."
+            )
+        if len(images) != len(labels):
+            raise InputError(
+                "Every image needs one label. "
+                f"Received: {len(images)} images and {len(labels)} labels."
+            )
+        if images.size == 0:
+            raise InputError(
+                f"A split needs at least one image of one pixel. Received: shape {images.shape}."
+            )
+        self._images = images
+        self._rows = np.arange(len(labels))
+        self.labels = labels
+        self.image_shape = tuple(images.shape[1:])
+
+    def __len__(self):
+        return len(self.labels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all images."""
+        return len(self) * math.prod(self.image_shape)
+
+    def read(self, rows) -> np.ndarray:
+        """Return the images of `rows`, uint8 `(rows, height, width, channels)`.
+
+        Args:
+            rows: Positions in this split, an array or list of ints, or a slice.
+        """
+        return np.ascontiguousarray(self._images[self._rows[rows]])
+
+    def parts(self, part_bytes=PART_BYTES, multiple=1):
+        """Yield all images in their order, part by part.
+
+        Args:
+            part_bytes: Size of a part; one image at least.
+            multiple: Images in a part are a multiple of this, but in the last one.
+        """
+        of_multiple = multiple * math.prod(self.image_shape)
+        step = max(1, part_bytes // of_multiple) * multiple
+        for first in range(0, len(self), step):
+            yield self.read(slice(first, first + step))
+
+    def subset(self, rows) -> "Split":
+        """Return the examples of `rows` as a split; no image is read or copied.
+
+        Args:
+            rows: As for `read`.
+
+        Raises:
+            InputError: if there are none.
+        """
+        if not len(self._rows[rows]):
+            raise InputError(f"A split needs at least one image. Received: rows={rows!r}.")
+        subset = copy.copy(self)
+        subset._rows = self._rows[rows]
+        subset.labels = self.labels[rows]
+        return subset
+
+    def update(self, digest) -> None:
+        """Feed shape, images and labels to a `hashlib` digest."""
+        digest.update(repr((len(self), *self.image_shape)).encode())
+        for images in self.parts():
+            digest.update(images)
+        # The byte order is fixed, or machines would disagree.
+        digest.update(self.labels.astype("<i4"))

@@ -1,0 +1,111 @@
+"""Parts of a split: a class-balanced subset, and a validation set held out."""
+
+import math
+from typing import Literal
+
+import numpy as np
+
+from small_vit.data.split import Split
+from small_vit.errors import InputError
+
+
+def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> Split:
+    """Draw a subset in which the classes are equally frequent.
+
+    Class counts differ by at most one; which classes get one more, and which examples are kept, is
+    drawn from `seed`. The kept examples stay in their order.
+
+    Args:
+        split: Examples to draw from.
+        examples: Number to keep, at least 1.
+        num_classes: Number of classes, also of those that have no example here.
+        seed: Seed of the draw, at least 0.
+
+    Returns:
+        A new split of `examples` examples.
+
+    Raises:
+        InputError: if `examples` is below 1, above `len(split)`, or more than a class can give;
+            or if a label lies outside `num_classes`.
+    """
+    if not 1 <= examples <= len(split):
+        raise InputError(
+            f"train_examples must be 1..{len(split)}, the number of training images. "
+            f"Received: {examples}."
+        )
+    available = np.bincount(split.labels, minlength=num_classes)
+    if len(available) > num_classes:
+        raise InputError(
+            f"num_classes must be above every label. Received: num_classes={num_classes} and "
+            f"label {len(available) - 1}."
+        )
+    per_class, one_more = divmod(examples, num_classes)
+    can_give_more = np.flatnonzero(available > per_class)
+    if available.min() < per_class or len(can_give_more) < one_more:
+        scarce = int(available.argmin())
+        fewest = int(available[scarce])
+        most = fewest * num_classes + np.count_nonzero(available > fewest)
+        raise InputError(
+            f"train_examples={examples} cannot be balanced over {num_classes} classes: class "
+            f"{scarce} has {fewest} examples. Take at most {most}."
+        )
+    rng = np.random.default_rng(seed)
+    wanted = np.full(num_classes, per_class)
+    wanted[rng.choice(can_give_more, one_more, replace=False)] += 1
+    kept = [
+        rng.choice(np.flatnonzero(split.labels == label), count, replace=False)
+        for label, count in enumerate(wanted)
+    ]
+    return split.subset(np.sort(np.concatenate(kept)))
+
+
+def hold_out(
+    split: Split, fraction: float, how: Literal["last", "stratified"], seed: int
+) -> tuple[Split, Split]:
+    """Divide a split into training and validation.
+
+    Args:
+        split: Examples to divide, n of them.
+        fraction: Part that becomes validation, between 0 and 1. Training keeps
+            floor(n * (1 - fraction)) examples, as in Keras's `fit(validation_split=)`.
+        how: "last" holds out the last examples as they lie, exactly as Keras does; "stratified"
+            the same part of each class, drawn from `seed`. Either keeps the examples in order.
+        seed: Seed of the draw, at least 0; "last" draws nothing.
+
+    Returns:
+        `(train, validation)`, disjoint and together all of `split`.
+
+    Raises:
+        InputError: if `fraction` is not between 0 and 1 or leaves a side empty, `how` is another
+            word, or a class is too small to be stratified.
+    """
+    if how not in ("last", "stratified"):
+        raise InputError(f"how must be 'last' or 'stratified'. Received: {how!r}.")
+    if not 0 < fraction < 1:
+        raise InputError(f"validation_fraction must be between 0 and 1. Received: {fraction}.")
+    kept = math.floor(len(split) * (1.0 - fraction))
+    if kept in (0, len(split)):
+        raise InputError(
+            f"validation_fraction must leave an example on either side. Received: {fraction} of "
+            f"{len(split)} examples."
+        )
+    if how == "last":
+        return split.subset(slice(kept)), split.subset(slice(kept, None))
+
+    # Here, since scikit-learn takes seconds to import.
+    from sklearn.model_selection import train_test_split
+
+    try:
+        train, validation = train_test_split(
+            np.arange(len(split)),
+            train_size=kept,
+            test_size=len(split) - kept,
+            stratify=split.labels,
+            random_state=seed,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"validation_fraction={fraction} of {len(split)} examples cannot be stratified: {error}"
+            " Use more examples, another fraction, or validation_split='last'."
+        ) from error
+    return split.subset(np.sort(train)), split.subset(np.sort(validation))

@@ -1,0 +1,1 @@
+"""Model families: each a package here and a row in `registry.py`."""

@@ -1,0 +1,123 @@
+"""The settings of the Vision Transformer.
+
+The defaults are the Keras example's (`vit_small_ds`): `ViTConfig()` is its SPT+LSA model.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from small_vit.settings import Settings, is_whole
+from small_vit.sizes import Size, as_pair, whole_shift
+
+PLAIN = {"shifts": "none", "patch_norm": False, "temperature": "none", "diagonal_mask": False}
+"""The changes that take SPT and LSA out of a `ViTConfig`."""
+
+
+@dataclass(frozen=True)
+class ViTConfig(Settings):
+    """The Vision Transformer: tokens, blocks, head."""
+
+    kind: ClassVar[str] = "vit"
+    image_size: Size = 72
+    """Side of the square the images are resized to inside the model, or (height, width)."""
+    patch_size: Size = 6
+    """Side of a patch in pixels, or (height, width)."""
+    stride: Size | None = None
+    """Step from one patch to the next; smaller than the patch makes patches overlap. Default: the
+    patch size."""
+    shifts: Literal["none", "diagonal", "cardinal", "all"] = "diagonal"
+    """SPT: the directions of the shifted copies seen by each patch."""
+    shift_ratio: float = 0.5
+    """SPT: length of the shift in patch sizes."""
+    patch_norm: bool = True
+    """SPT: LayerNorm of the flattened patch before its projection."""
+    position_embedding: Literal["none", "learned", "sincos1d", "sincos2d"] = "learned"
+    """What tells the tokens where they are."""
+    embedding_initializer: Literal["uniform", "standard_normal"] = "uniform"
+    """Start of learned positions and class token: U(-0.05, 0.05) as in Keras, N(0, 1) as in the
+    paper."""
+    projection_dim: int = 64
+    """Width of a token."""
+    num_layers: int = 8
+    """Number of transformer blocks."""
+    num_heads: int = 4
+    """Attention heads in a block."""
+    key_dim: int = 64
+    """Width of one head."""
+    qkv_bias: bool = True
+    """Whether query, key and value projections have a bias."""
+    temperature: Literal["none", "layer", "head"] = "layer"
+    """LSA: the learned softmax temperature: none (fixed at sqrt(key_dim)), one a layer, one a
+    head."""
+    temperature_form: Literal["divisor", "multiplier"] = "divisor"
+    """LSA: scores are divided by a variable that starts at sqrt(key_dim) (the Keras example) or
+    multiplied by one that starts at 1/sqrt(key_dim) (the paper's code)."""
+    diagonal_mask: bool = True
+    """LSA: whether a token is kept from attending to itself."""
+    attention_dropout: float = 0.1
+    """Dropout of the attention probabilities."""
+    mlp_ratio: float = 2.0
+    """Hidden width of a block's MLP in token widths."""
+    mlp_output_activation: bool = True
+    """Whether GELU follows the second Dense of the MLP too, as in the Keras example."""
+    dropout: float = 0.1
+    """Dropout after each Dense of the MLP."""
+    stochastic_depth: float = 0.0
+    """Probability to skip a residual branch for an example."""
+    stochastic_depth_rule: Literal["constant", "linear"] = "constant"
+    """That probability at every depth (the paper's code), or rising to it at the last block."""
+    norm_epsilon: float = 1e-6
+    """Epsilon of the LayerNorms."""
+    pooling: Literal["flatten", "class_token", "mean"] = "flatten"
+    """How the tokens become one vector."""
+    head_units: tuple[int, ...] = (2048, 1024)
+    """Hidden layers between that vector and the logits."""
+    head_dropout: float = 0.5
+    """Dropout before the head and after each of its hidden layers."""
+    kernel_initializer: Literal["glorot_uniform", "xavier_normal"] = "glorot_uniform"
+    """Start of all kernels: uniform as in Keras, or normal as in the paper's code, both with the
+    variance 2 / (fan_in + fan_out)."""
+    attention_fans: Literal[
+        "axes", "keras2", "keras2_query_key", "keras2_value", "keras2_output", "joint_qkv"
+    ] = "keras2"
+    """How attention's kernels count their fans, and so how large they start: axes as in Keras 3.15;
+    keras2 as in the Keras of 2022 (the Keras example), for all of them or for some alone; joint_qkv
+    with query, key and value as one kernel (the paper's code)."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in ("projection_dim", "num_heads", "key_dim"):
+            self._require(getattr(self, name) >= 1, name, "at least 1")
+        self._require(self.num_layers >= 0, "num_layers", "at least 0")
+        self._require(self.mlp_ratio * self.projection_dim >= 1, "mlp_ratio", "large enough")
+        self._require(self.shift_ratio >= 0, "shift_ratio", "at least 0")
+        self._require(
+            self.shifts == "none"
+            or not self.shift_ratio
+            or any(whole_shift(self.patch_size, self.shift_ratio)),
+            "shift_ratio",
+            f"0 or a pixel of patch_size={self.patch_size} at least",
+        )
+        positive = all(is_whole(units) and units >= 1 for units in self.head_units)
+        self._require(positive, "head_units", "positive ints")
+        self._require(self.norm_epsilon > 0, "norm_epsilon", "above 0")
+        for name in ("attention_dropout", "dropout", "stochastic_depth", "head_dropout"):
+            self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
+        image, patch = as_pair(self.image_size), as_pair(self.patch_size)
+        self._require(
+            patch[0] <= image[0] and patch[1] <= image[1],
+            "patch_size",
+            f"no larger than image_size={self.image_size}",
+        )
+        if self.stride == self.patch_size:
+            object.__setattr__(self, "stride", None)
+        divisor = {"sincos1d": 2, "sincos2d": 4}.get(self.position_embedding, 1)
+        self._require(
+            self.projection_dim % divisor == 0,
+            "projection_dim",
+            f"divisible by {divisor} for position_embedding={self.position_embedding!r}",
+        )
+
+    def vanilla(self) -> "ViTConfig":
+        """Return the same model without the paper's parts: no shifts, no patch norm, no LSA."""
+        return self.replace(**PLAIN)

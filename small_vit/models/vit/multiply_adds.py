@@ -1,0 +1,52 @@
+"""How much a Vision Transformer computes, counted from its shapes."""
+
+import itertools
+from dataclasses import astuple, dataclass
+
+from small_vit.layers.shifted_patch_tokenization import SHIFT_DIRECTIONS
+from small_vit.sizes import as_pair
+
+
+@dataclass(frozen=True)
+class MultiplyAdds:
+    """Multiply-adds of the matrix products in one image's forward pass, part by part."""
+
+    patch_projection: int
+    attention_projections: int
+    attention: int
+    mlp: int
+    head: int
+
+    @property
+    def total(self):
+        """Their sum."""
+        return sum(astuple(self))
+
+
+def count(model, image_shape, num_classes):
+    """Count the multiply-adds of one image's forward pass from the shapes of a `ViTConfig`.
+
+    Args:
+        model: `ViTConfig`.
+        image_shape: (height, width, channels) of the raw images.
+        num_classes: Of the logits.
+
+    Returns:
+        `MultiplyAdds`.
+    """
+    image, patch = as_pair(model.image_size), as_pair(model.patch_size)
+    stride = patch if model.stride is None else as_pair(model.stride)
+    rows, columns = ((image[i] - patch[i]) // stride[i] + 1 for i in (0, 1))
+    patches = rows * columns
+    copies = 1 + len(SHIFT_DIRECTIONS[model.shifts])
+    tokens = patches + (model.pooling == "class_token")
+    dim, inner = model.projection_dim, model.num_heads * model.key_dim
+    features = patches * dim if model.pooling == "flatten" else dim
+    widths = [features, *model.head_units, num_classes]
+    return MultiplyAdds(
+        patch_projection=patches * patch[0] * patch[1] * copies * image_shape[-1] * dim,
+        attention_projections=model.num_layers * 4 * tokens * dim * inner,
+        attention=model.num_layers * 2 * tokens**2 * inner,
+        mlp=model.num_layers * 2 * tokens * dim * int(model.mlp_ratio * dim),
+        head=sum(a * b for a, b in itertools.pairwise(widths)),
+    )

@@ -1,0 +1,81 @@
+"""A finished run looked at again: its model measured anew, and its report written anew."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from small_vit.config import ExperimentConfig
+from small_vit.data import Dataset, load_dataset
+from small_vit.errors import InputError
+from small_vit.report.run_report import write_report
+from small_vit.results.metrics import full_metrics
+from small_vit.results.predictions import predict_logits
+from small_vit.results.run_directory import RunDirectory
+from small_vit.results.saved_model import load_model
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A run's model on the test set.
+
+    Attributes:
+        config: The run's `ExperimentConfig`.
+        dataset: Its `Dataset`.
+        model: Its trained model.
+        logits: `(examples, classes)`, of the test images.
+        metrics: `full_metrics` of them.
+    """
+
+    config: ExperimentConfig
+    dataset: Dataset
+    model: keras.Model
+    logits: np.ndarray
+    metrics: dict[str, float]
+
+
+def evaluate_run(path, data_dir=None, batch_size=256):
+    """Measure the saved model of a finished run on the test set.
+
+    Args:
+        path: Run directory.
+        data_dir: Folder of the data. Default: where the run read it.
+        batch_size: Images at a time.
+
+    Returns:
+        `Evaluated`.
+
+    Raises:
+        InputError: if there is no finished run, or its data cannot be read.
+    """
+    if batch_size < 1:
+        raise InputError(f"--batch-size must be at least 1. Received: {batch_size}.")
+    run = RunDirectory(path)
+    config = run.config()
+    if run.result() is None:
+        raise InputError(f"The run in {path} has not ended. Resume it with --resume {path}.")
+    model, _ = load_model(path)
+    dataset = load_dataset(config.data.dataset, data_dir or config.data.data_dir)
+    logits = predict_logits(model, dataset.test, batch_size)
+    return Evaluated(config, dataset, model, logits, full_metrics(logits, dataset.test.labels))
+
+
+def rewrite_report(path, data_dir=None):
+    """Write report.md and the pictures of a finished run anew.
+
+    Args:
+        path: Run directory.
+        data_dir: Folder of the data. Default: where the run read it.
+
+    Returns:
+        Path of report.md.
+
+    Raises:
+        InputError: if there is no finished run, or its data cannot be read.
+    """
+    run = RunDirectory(path)
+    evaluated = evaluate_run(path, data_dir)
+    write_report(
+        run, evaluated.config, run.result(), evaluated.model, evaluated.logits, evaluated.dataset
+    )
+    return run / "report.md"

@@ -1,0 +1,57 @@
+"""Where and with what a run was made."""
+
+import importlib
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+
+
+def describe_environment(devices, data_fingerprint):
+    """Return where and with what a run is made, as a dict ready for JSON.
+
+    Args:
+        devices: Readable names of the devices in use.
+        data_fingerprint: Digest of the data set.
+    """
+    packages = ("keras", keras.backend.backend(), "numpy")
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": _commit(),
+        "backend": keras.backend.backend(),
+        "device": devices,
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.import_module(name).__version__ for name in packages},
+        "data_fingerprint": data_fingerprint,
+    }
+
+
+def peak_memory_mb():
+    """Return the largest resident set that this process has had; None on Windows."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _commit():
+    """The source's git commit, "-dirty" if changed since; "unknown" outside its checkout.
+
+    A sweep writes rows into the checkout, which changes no source.
+    """
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        call = {"capture_output": True, "text": True, "check": True}
+        # Fails where the package lies in a repository that does not track it.
+        subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], **call)
+        commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **call).stdout.strip()
+        source = ["--", ":(top)", ":(top,exclude)experiments/results"]
+        status = [*git, "status", "--porcelain", "--untracked-files=no", *source]
+        return commit + "-dirty" * bool(subprocess.run(status, **call).stdout.strip())
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,124 @@
+"""The epochs of runs, also of those still going: one JSON object a run, as results/epochs holds."""
+
+import csv
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from small_vit.errors import InputError
+from small_vit.files import make_folder, read_json, read_lines, write_text
+from small_vit.recipes import changes_from_recipe
+from small_vit.results.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run has measured, epoch by epoch.
+
+    Attributes:
+        recipe, dataset, arm, seed, precision, changes: As in `Result`.
+        backend, device, commit, command: Of the process that began the run.
+        resumed: Commits of the processes that went on with it.
+        epochs: One dict an epoch, as history.csv has them.
+    """
+
+    recipe: str
+    dataset: str
+    arm: str
+    seed: int
+    precision: str
+    changes: list[str]
+    backend: str
+    device: str
+    commit: str
+    command: str
+    resumed: list[str]
+    epochs: list[dict]
+
+    @property
+    def other_changes(self):
+        """The changes but that of the number of epochs: at a constant rate it changes no epoch."""
+        return [change for change in self.changes if not change.startswith("train.epochs:")]
+
+    @property
+    def of(self):
+        """What tells the run from others; its number of epochs does not."""
+        run = (self.recipe, self.dataset, self.arm, self.seed, self.precision, self.backend)
+        return *run, *self.other_changes
+
+
+def history_of(directory):
+    """Return the `History` of the run in `directory`.
+
+    Raises:
+        InputError: if there is no run, or it has not finished an epoch.
+    """
+    run = RunDirectory(directory)
+    config = run.config()
+    epochs = run.history()
+    if not epochs:
+        raise InputError(f"The run in {directory} has not finished an epoch.")
+    environment = read_json(run / "environment.json")
+    resumed = [process["commit"] for process in environment.get("resumed", [])]
+    return History(
+        recipe=config.recipe,
+        dataset=config.data.dataset,
+        arm=config.arm,
+        seed=config.train.seed,
+        precision=config.train.precision,
+        changes=changes_from_recipe(config),
+        **{name: environment[name] for name in ("backend", "device", "commit", "command")},
+        resumed=resumed,
+        epochs=epochs,
+    )
+
+
+def read_histories_file(path):
+    """Read a file of histories.
+
+    Returns:
+        List of `History`; empty if there is no such file.
+
+    Raises:
+        InputError: if the file is damaged.
+    """
+    lines = read_lines(path, "histories")
+    try:
+        return [History(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as a file of histories: {error}") from error
+
+
+def keep_histories(path, histories):
+    """Write histories into a file; of a run that is there already the longer one stays.
+
+    Args:
+        path: The file, made if absent.
+        histories: List of `History`.
+    """
+    kept = {history.of: history for history in read_histories_file(path)}
+    for history in histories:
+        old = kept.get(history.of)
+        if old is None or len(history.epochs) >= len(old.epochs):
+            kept[history.of] = history
+    make_folder(Path(path).parent)
+    lines = [json.dumps(dataclasses.asdict(history)) for history in kept.values()]
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def read_published_log(path):
+    """Read the published log of a reference.
+
+    Args:
+        path: CSV file with a line an epoch and arm.
+
+    Returns:
+        By arm, a list of one dict an epoch, with the names of history.csv.
+    """
+    log = {}
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            epoch = {name: float(value) for name, value in line.items() if name != "arm"}
+            log.setdefault(line["arm"], []).append(epoch | {"epoch": int(line["epoch"])})
+    return log

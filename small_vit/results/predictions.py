@@ -1,0 +1,42 @@
+"""A model's outputs for the images of a split."""
+
+import keras
+import numpy as np
+
+from small_vit import hosts
+from small_vit.data.tf_data import without_autotuning
+
+
+def predict_logits(model, split, batch_size=256):
+    """Return a model's logits for the images of a split, which are read part by part.
+
+    Args:
+        model: Maps images to logits.
+        split: `Split`.
+        batch_size: Images a batch.
+
+    Returns:
+        float32 array `(examples, classes)`.
+    """
+    parts = split.parts(multiple=batch_size)
+    return np.concatenate([_predict(model, images, batch_size) for images in parts])
+
+
+def _predict(model, images, batch_size):
+    """Predict in batches of one size.
+
+    The last batch is padded rather than short: one compiled program serves all, and any number of
+    devices can share it.
+    """
+    padding = -len(images) % batch_size
+    padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
+    if hosts.several():
+        logits = hosts.predict(model, padded, batch_size)
+    elif keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        batches = tf.data.Dataset.from_tensor_slices(padded).batch(batch_size)
+        logits = model.predict(without_autotuning(batches), verbose=0)
+    else:
+        logits = model.predict(padded, batch_size=batch_size, verbose=0)
+    return logits[: len(images)]

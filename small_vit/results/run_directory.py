@@ -1,0 +1,244 @@
+"""A run directory: everything one training run leaves behind, written so that nothing is lost.
+
+config.json        the resolved ExperimentConfig
+environment.json   command, commit, versions, device, backend, data fingerprint
+classes.json       class names
+metrics.jsonl      one line an epoch; history.csv holds the same
+checkpoint.npz     the newest state of the training; once that has ended, kept where it may go on
+model.keras        the trained model
+result.json        the final numbers
+report.md          the run for a reader, with its pictures
+"""
+
+import csv
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+
+import keras
+
+from small_vit import hosts
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.files import make_folder, read_json, write_json, write_text, written_whole
+from small_vit.results.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
+from small_vit.results.result import Result
+
+
+def new_path(config, label):
+    """Return a path under runs/ for a new run of `config`, named by what it is and the time."""
+    stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
+    name = f"{config.recipe}-{config.data.dataset}-{config.arm}-{label}-{stamp}"
+    return Path("runs") / name
+
+
+class RunDirectory:
+    """The files of one run.
+
+    Args:
+        path: The directory.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def create(self, config, environment, class_names):
+        """Start a new run here; of several hosts the first does.
+
+        Raises:
+            InputError: if a run or sweep is already here or the directory cannot be made.
+        """
+        taken = any((self / name).exists() for name in ("config.json", "sweep.json"))
+        if hosts.of_first(taken):
+            raise InputError(
+                f"{self.path} already holds a run or a sweep. Go on with it by --resume "
+                f"{self.path}, or choose another folder with --out."
+            )
+        if not hosts.is_first():
+            return
+        make_folder(self.path)
+        write_json(self / "environment.json", environment)
+        write_json(self / "classes.json", class_names)
+        write_json(self / "config.json", config.to_dict())
+
+    def begun(self):
+        """Return whether a run was started here."""
+        return (self / "config.json").exists()
+
+    def backend(self):
+        """Return the Keras backend that the run was begun on."""
+        return read_json(self / "environment.json").get("backend")
+
+    def config(self):
+        """Read the run's config.
+
+        Raises:
+            InputError: if the directory holds no run.
+        """
+        if not self.begun():
+            raise InputError(
+                f"{self.path} holds no run. Name a folder that holds config.json, as runs/NAME "
+                "does, or start a new run without --resume."
+            )
+        try:
+            return ExperimentConfig.from_dict(read_json(self / "config.json"))
+        except (InputError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self.path} holds a run whose config.json cannot be read ({error})."
+            ) from error
+
+    def refuse_another(self, config, environment):
+        """Check that the run here is of this config, backend and data; it may become longer.
+
+        Raises:
+            InputError: if it is not, naming the fields that differ.
+        """
+        old = self.config()
+        changed = changes_of_going_on(self.path, old, config)
+        if (
+            config.train.epochs > old.train.epochs
+            and self.result() is not None
+            and not (self / "checkpoint.npz").exists()
+        ):
+            raise InputError(
+                f"{self.path} cannot go on to {config.train.epochs} epochs: its checkpoint.npz is "
+                "gone. Start a new run of that length."
+            )
+        begun = read_json(self / "environment.json")
+        changed += [
+            f"{name}: {begun.get(name)} -> {environment[name]}"
+            for name in ("backend", "data_fingerprint")
+            if begun.get(name) != environment[name]
+        ]
+        if changed:
+            raise InputError(
+                f"{self.path} cannot go on as another experiment. Changed: {'; '.join(changed)}. "
+                "Leave these as they were, or start a new run."
+            )
+
+    def go_on(self, config, environment):
+        """Note that the run goes on, to the epochs of `config`; return what it was begun with."""
+        begun = read_json(self / "environment.json")
+        resumed = {name: environment[name] for name in ("command", "commit", "device", "versions")}
+        begun["resumed"] = [*begun.get("resumed", []), resumed]
+        if hosts.is_first():
+            write_json(self / "environment.json", begun)
+            write_json(self / "config.json", config.to_dict())
+        return begun
+
+    def write_history(self, history):
+        """Write the epochs so far, a list of dicts, to metrics.jsonl and history.csv."""
+        write_text(self / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in history))
+        with written_whole(self / "history.csv") as partial, partial.open("w", newline="") as file:
+            table = csv.DictWriter(file, fieldnames=list(history[-1]))
+            table.writeheader()
+            table.writerows(history)
+
+    def history(self):
+        """Read metrics.jsonl: a list of dicts, one an epoch; empty before the first has ended.
+
+        Raises:
+            InputError: if it is damaged.
+        """
+        path = self / "metrics.jsonl"
+        if not path.exists():
+            return []
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except ValueError as error:
+            raise InputError(f"{path} is damaged: {error}") from error
+
+    def save_checkpoint(self, model, checkpoint):
+        """Save all state of `model` and how far the run is (`small_vit.results.checkpoint`)."""
+        save_checkpoint(self / "checkpoint.npz", model, checkpoint)
+
+    def restore_checkpoint(self, model):
+        """Set all state of `model` to the last checkpoint's.
+
+        Returns:
+            The `Checkpoint`; an empty one where none was saved.
+
+        Raises:
+            InputError: if it is damaged or of another model.
+        """
+        path = self / "checkpoint.npz"
+        if not path.exists():
+            return Checkpoint()
+        checkpoint = restore_checkpoint(path, model)
+        if checkpoint.history and hosts.is_first():
+            # The run may have died between the checkpoint and these.
+            self.write_history(checkpoint.history)
+        return checkpoint
+
+    def save_model(self, model):
+        """Save `model` for use: without optimizer and loss."""
+        with written_whole(self / "model.keras") as partial:
+            keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
+
+    def finish(self, result):
+        """Write the result; that of fewer epochs stays beside it, if there is one."""
+        shorter = self._read_result()
+        if shorter is not None:
+            name = f"result-{shorter.epochs}-epochs.json"
+            write_json(self / name, dataclasses.asdict(shorter))
+        write_json(self / "result.json", dataclasses.asdict(result))
+        self.drop_needless_checkpoint()
+
+    def drop_needless_checkpoint(self):
+        """Delete the checkpoint of a run that has ended, unless it can go on to more epochs."""
+        if self.config().train.schedule != "constant":
+            (self / "checkpoint.npz").unlink(missing_ok=True)
+
+    def result(self):
+        """Read the result; None while the run has not ended.
+
+        Raises:
+            InputError: if it is damaged, or of another version of this package.
+        """
+        result = self._read_result()
+        if result is None or result.epochs != self.config().train.epochs:
+            return None
+        return result
+
+    def _read_result(self):
+        path = self / "result.json"
+        if not path.exists():
+            return None
+        try:
+            return Result(**read_json(path))
+        except TypeError as error:
+            raise InputError(
+                f"{path} is no result of this version: {error}. Start a new run."
+            ) from error
+
+
+def changes_of_going_on(path, old, config):
+    """List what keeps a run or sweep from going on under another config.
+
+    More epochs do not: at a constant rate the first epochs of a longer run are those of a shorter
+    one.
+
+    Args:
+        path: Where it lies.
+        old: Its `ExperimentConfig`.
+        config: The one to go on under.
+
+    Returns:
+        List of str, as from `ExperimentConfig.differences`.
+
+    Raises:
+        InputError: if there are more epochs, but not at a constant rate.
+    """
+    if config.train.epochs <= old.train.epochs:
+        return old.differences(config)
+    if config.train.schedule != "constant":
+        raise InputError(
+            f"{path} cannot go on to {config.train.epochs} epochs: under schedule="
+            f"{config.train.schedule} the learning rate of every step depends on the number of "
+            f"epochs, which was {old.train.epochs}. Start a new run of that length."
+        )
+    return old.replace(train={"epochs": config.train.epochs}).differences(config)

@@ -1,0 +1,157 @@
+"""Load a trained model, and read its outputs as probabilities.
+
+Whether a model gives logits or probabilities is read off its last layer (`kind_of_outputs`), never
+off the values, which may look like either. Where the layer does not say, --outputs must.
+"""
+
+from pathlib import Path
+from zipfile import BadZipFile
+
+import keras
+import numpy as np
+from scipy.special import softmax
+
+from small_vit.errors import InputError
+from small_vit.files import read_json
+from small_vit.results.run_directory import RunDirectory
+
+
+def load_model(path):
+    """Load a trained model and its class names.
+
+    Args:
+        path: Run directory or `.keras` file.
+
+    Returns:
+        `(keras.Model, list of str)`. Without a classes.json beside the model, names are
+        "class 0", "class 1", … A model of one output has two classes (`class_probabilities`).
+
+    Raises:
+        InputError: if there is no model, if it does not classify images of one size, or if its
+            classes.json names another number of classes.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no {path}. Name the folder of a run, or a .keras file.")
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.exists():
+        _refuse_folder_without_model(path)
+    try:
+        model = keras.saving.load_model(file, compile=False)
+    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
+        raise InputError(f"{file} is no saved model that Keras can load: {error}") from error
+    classes = _count_classes(model, file)
+    names_file = file.with_name("classes.json")
+    if not names_file.exists():
+        return model, [f"class {index}" for index in range(classes)]
+    names = read_json(names_file)
+    if not isinstance(names, list) or len(names) != classes:
+        received = f"{len(names)} names" if isinstance(names, list) else type(names).__name__
+        raise InputError(
+            f"{names_file} must be a list of {classes} names, one for each class of {file.name}. "
+            f"Received: {received}. Put the model's own there, or move this one away to have "
+            "classes numbered."
+        )
+    return model, names
+
+
+def _refuse_folder_without_model(folder):
+    if RunDirectory(folder).begun():
+        raise InputError(
+            f"The run in {folder} has not ended, so it has no model yet. Go on with --resume."
+        )
+    runs = [str(config.parent) for config in sorted(folder.glob("*/config.json"))]
+    if runs:
+        raise InputError(f"{folder} holds several runs. Name one of them: {', '.join(runs)}.")
+    raise InputError(
+        f"{folder} holds no model.keras. Name the folder of a run that has ended, or a .keras file."
+    )
+
+
+def _count_classes(model, file):
+    # A model that was never called, or is a class of its own, may have no shapes.
+    shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    match shapes:
+        case (None, int(), int(), 1 | 3), (None, int(classes)):
+            return max(classes, 2)
+    raise InputError(
+        f"{file} must take images, (None, height, width, 1 or 3), and give (None, classes), with "
+        f"height, width and classes fixed. Received a model that takes {shapes[0]} and gives "
+        f"{shapes[1]}. Name one that run_cifar100.py has trained."
+    )
+
+
+def kind_of_outputs(model):
+    """Tell from a model's last layer what its outputs are.
+
+    They are probabilities behind a softmax, whether a layer or an activation, and behind the
+    sigmoid of a single unit. They are logits behind a Dense layer without activation.
+
+    Args:
+        model: From `load_model`.
+
+    Returns:
+        "logits" or "probabilities".
+
+    Raises:
+        InputError: if the last layer is another one. Several units with a sigmoid are such a case:
+            they are labels that do not exclude each other, not classes.
+    """
+    layer = _last_layer(model)
+    activation = getattr(layer, "activation", None)
+    if isinstance(layer, keras.layers.Softmax):
+        activation = keras.activations.softmax
+    units = model.output_shape[-1]
+    if activation is (keras.activations.sigmoid if units == 1 else keras.activations.softmax):
+        return "probabilities"
+    # An Activation layer that is linear hands on what it gets, which may be either.
+    if isinstance(layer, keras.layers.Dense) and activation is keras.activations.linear:
+        return "logits"
+    raise InputError(
+        f"The model's last layer does not tell whether its {units} outputs are logits or "
+        f"probabilities of classes. Received: {type(layer).__name__} {layer.name!r}, "
+        f"activation={getattr(activation, '__name__', activation)}. Say it with --outputs."
+    )
+
+
+def _last_layer(model):
+    """The layer, or the operation of `keras.ops`, that makes a model's only output."""
+    match model:
+        case keras.Sequential():
+            return _last_layer(model.layers[-1])
+        case keras.Function(output_names=[name]):
+            return _last_layer({each.name: each for each in model.operations}[name])
+    return model
+
+
+def class_probabilities(outputs, kind):
+    """Turn a model's outputs into the probabilities of its classes.
+
+    A single output is that of the second of two classes, as in Keras's binary cross-entropy.
+
+    Args:
+        outputs: `(images, classes)`, or `(images, 1)`.
+        kind: "logits" or "probabilities".
+
+    Returns:
+        float32 array `(images, classes)`, or `(images, 2)`.
+
+    Raises:
+        InputError: if `outputs` cannot be what `kind` says.
+    """
+    outputs = np.asarray(outputs, "float32")
+    probabilities = outputs
+    if outputs.shape[1] == 1:
+        first = np.zeros_like(outputs) if kind == "logits" else 1 - outputs
+        probabilities = np.hstack([first, outputs])
+    if kind == "logits":
+        probabilities = softmax(probabilities, axis=1)
+    sums = probabilities.sum(axis=1)
+    # Half precision rounds each probability by up to 0.4 %.
+    if not ((probabilities >= 0).all() and (np.abs(sums - 1) < 1e-2).all()):
+        raise InputError(
+            f"The model's outputs are no {kind} of classes that exclude each other. Received: "
+            f"values from {outputs.min()} to {outputs.max()}, which make probabilities that sum to "
+            f"{sums.min()} to {sums.max()}."
+        )
+    return probabilities

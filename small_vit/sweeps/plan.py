@@ -1,0 +1,159 @@
+"""What a sweep is about to do: its runs, and where their results go."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from small_vit import hosts
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.files import make_folder, read_json, write_json
+from small_vit.recipes import changes_from_recipe
+from small_vit.results.rows import config_hash
+from small_vit.results.run_directory import RunDirectory, changes_of_going_on
+from small_vit.sweeps.grid import Arm, Run, Sweep, plan_runs
+from small_vit.sweeps.named import SWEEPS
+
+LONGEST_LABEL = 150
+"""Characters of a file's name that tell what is changed; a file system takes 255 in all."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep of an experiment.
+
+    Attributes:
+        name: Of the sweep.
+        base: `ExperimentConfig` that its arms change.
+        seeds: Number of seeds.
+        arms: List of `Arm`.
+        runs: List of `Run`, arms x seeds.
+        folder: Folder of the runs, the table and the pictures.
+        rows_path: File of rows.
+    """
+
+    name: str
+    base: ExperimentConfig
+    seeds: int
+    arms: list[Arm]
+    runs: list[Run]
+    folder: Path
+    rows_path: Path
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep itself."""
+        return SWEEPS[self.name]
+
+
+def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
+    """Return the `Plan` of a sweep.
+
+    Args:
+        name: Of the sweep.
+        base: `ExperimentConfig` that its arms change.
+        seeds: Number of seeds, from the seed of `base` on.
+        folder: See `Plan`. Default: runs/compare-RECIPE, or runs/SWEEP-RECIPE, with what is changed
+            in the recipe.
+        rows_path: See `Plan`. Default: rows.jsonl in the folder, or a file of the sweep's name in
+            `results`.
+        results: Folder of measured rows, or None.
+
+    Raises:
+        InputError: if there is no such sweep, a number is out of range, or two arms are the same
+            experiment.
+    """
+    if name not in SWEEPS:
+        raise InputError(f"Name a sweep: {', '.join(SWEEPS)}. Received: {name!r}.")
+    if seeds < 1:
+        raise InputError(f"--seeds must be at least 1. Received: {seeds}.")
+    arms = SWEEPS[name].arms(base)
+    for arm in arms:
+        _refuse_equal_arms(arm, arms)
+    label = _label(name, base)
+    folder = folder or Path("runs") / (f"compare-{label}" if name == "arms" else label)
+    if rows_path is None:
+        rows_path = folder / "rows.jsonl" if results is None else Path(results) / f"{label}.jsonl"
+    runs = plan_runs(arms, seeds, folder)
+    return Plan(name, base, seeds, arms, runs, folder, rows_path)
+
+
+def _refuse_equal_arms(arm, arms):
+    for other in arms:
+        if other.name != arm.name and not arm.config.replace(arm="").differences(
+            other.config.replace(arm="")
+        ):
+            raise InputError(
+                f"The arms {arm.name} and {other.name} would be the same experiment. Leave out "
+                "what makes them equal: a comparison needs SPT or LSA on, for instance."
+            )
+
+
+def _label(name, base):
+    """Name the sweep's files: sweep, recipe, and what is changed in the recipe."""
+    parts = [base.recipe] if name == "arms" else [name, base.recipe]
+    for change in changes_from_recipe(base):
+        setting, value = change.split(": ")[0].split(".")[1], change.split(" -> ")[1]
+        parts.append(f"{setting}-{value}".replace("/", "_").replace(" ", ""))
+    if base.train.seed:
+        parts.append(f"from-seed-{base.train.seed}")
+    label = "-".join(parts)
+    if len(label) > LONGEST_LABEL:
+        return f"{label[:LONGEST_LABEL]}-{config_hash(base)}"
+    return label
+
+
+def read_plan(folder):
+    """Read which sweep was begun in a folder.
+
+    Returns:
+        `(name, ExperimentConfig, seeds)`, or None if none was.
+
+    Raises:
+        InputError: if sweep.json is damaged.
+    """
+    path = Path(folder) / "sweep.json"
+    if not path.exists():
+        return None
+    plan = read_json(path)
+    try:
+        return plan["sweep"], ExperimentConfig.from_dict(plan["config"]), plan["seeds"]
+    except (KeyError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"{path} cannot be read as the plan of a sweep: {error!r}.") from error
+
+
+def write_plan(plan):
+    """Write sweep.json into the plan's folder; the first host does.
+
+    Raises:
+        InputError: if the folder holds another sweep, or a single run.
+    """
+    refuse_another(plan)
+    hosts.of_first(0)  # All have looked before the first one writes.
+    if hosts.is_first():
+        make_folder(plan.folder)
+        about = {"sweep": plan.name, "config": plan.base.to_dict(), "seeds": plan.seeds}
+        write_json(plan.folder / "sweep.json", about | {"backend": keras.backend.backend()})
+
+
+def refuse_another(plan):
+    """Check that the plan's folder holds no other sweep; there may be more seeds, or epochs.
+
+    Raises:
+        InputError: if it does, naming what differs.
+    """
+    if RunDirectory(plan.folder).begun():
+        raise InputError(f"{plan.folder} holds a single run. Choose another folder with --out.")
+    old = read_plan(plan.folder)
+    if old is None:
+        return
+    name, base, seeds = old
+    changed = [f"sweep: {name} -> {plan.name}"] * (name != plan.name)
+    changed += changes_of_going_on(plan.folder, base, plan.base)
+    changed += [f"seeds: {seeds} -> {plan.seeds}"] * (seeds > plan.seeds)
+    if changed:
+        raise InputError(
+            f"{plan.folder} holds another sweep. Changed: {'; '.join(changed)}. Leave these as "
+            "they were, or choose another folder with --out."
+        )

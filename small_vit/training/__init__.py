@@ -1,0 +1,1 @@
+"""Training: from a config to the run directory of a trained model."""

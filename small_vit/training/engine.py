@@ -1,0 +1,63 @@
+"""What runs the epochs, whatever the backend; `StepEngine` and `JaxEngine` run their steps.
+
+Both train the same steps in the same order and fire the same Keras callbacks. They differ from
+`keras.Model.fit` in two ways: training may begin within an epoch, and no step waits for the device.
+"""
+
+import keras
+import numpy as np
+
+
+class Engine:
+    """Trains a compiled model; how it runs the steps of an epoch is its subclass's.
+
+    Callbacks of batches get no logs: to compute them would wait for the device. What they need is
+    in `model.get_metrics_result()`.
+
+    Args:
+        model: `keras.Model`, compiled; its loss takes one-hot targets.
+        batches: `ShuffledBatches`.
+    """
+
+    def __init__(self, model, batches):
+        self.model = model
+        self.batches = batches
+        # Keras makes the metrics' variables at the first batch it sees; a checkpoint needs them.
+        targets = np.zeros((1, batches.num_classes), "float32")
+        model.compute_metrics(None, targets, targets)
+        model.reset_metrics()
+
+    def run(self, initial_epoch, epochs, callbacks, initial_step=0):
+        """Train epochs `initial_epoch` to `epochs - 1`, counted from 0.
+
+        Args:
+            initial_epoch: The first epoch.
+            epochs: The number of epochs of the whole training.
+            callbacks: List of Keras callbacks.
+            initial_step: Steps of the first epoch that were trained before; the model's metrics
+                hold what they measured.
+        """
+        callbacks = keras.callbacks.CallbackList(
+            callbacks, model=self.model, epochs=epochs, steps=len(self.batches), verbose=0
+        )
+        self.model.stop_training = False
+        callbacks.on_train_begin()
+        # As `fit` does: BackupAndRestore has set it if it found a run to go on with.
+        initial_epoch = self.model._initial_epoch or initial_epoch
+        for epoch in range(initial_epoch, epochs):
+            if not initial_step:
+                self.model.reset_metrics()
+            self.batches.start_epoch(epoch)
+            callbacks.on_epoch_begin(epoch)
+            self._run_epoch(initial_step, callbacks)
+            callbacks.on_epoch_end(epoch, self.model.get_metrics_result())
+            if self.model.stop_training:
+                break
+            initial_step = 0
+        # An optimizer that averages the weights (use_ema) puts the averages into the model.
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        callbacks.on_train_end()
+
+    def _run_epoch(self, initial_step, callbacks):
+        """Train the steps of the epoch from `initial_step` on, unless `model.stop_training`."""
+        raise NotImplementedError

@@ -1,0 +1,99 @@
+"""The optimizer, loss, metrics and engine of a training."""
+
+import keras
+
+from small_vit.training.optimizers import AdamW, variable_names
+from small_vit.training.schedules import WarmUpCosine
+
+
+def compile_model(model, train, steps_per_epoch, num_classes):
+    """Give `model` the optimizer, loss and metrics that a `TrainConfig` names."""
+    model.compile(
+        optimizer=make_optimizer(train, train.epochs * steps_per_epoch),
+        loss=make_loss(train),
+        metrics=make_metrics(num_classes),
+        jit_compile=_jit_compile(train),
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def make_optimizer(train, steps):
+    """Return the optimizer of a `TrainConfig`.
+
+    Args:
+        train: `TrainConfig`.
+        steps: Steps of the whole training.
+    """
+    rate = train.learning_rate
+    if train.schedule == "warmup_cosine":
+        warmup_steps = round(train.warmup_fraction * steps)
+        rate = WarmUpCosine(rate, steps, 0.0, warmup_steps, train.final_learning_rate)
+    shared = {"weight_decay": train.weight_decay}
+    if train.clip_norm:
+        shared["global_clipnorm"] = train.clip_norm
+    if train.ema_momentum:
+        shared |= {"use_ema": True, "ema_momentum": train.ema_momentum}
+    if train.optimizer == "adamw":
+        return AdamW(
+            rate,
+            decay_rule=train.decay_rule,
+            decay_exclude=train.decay_exclude,
+            epsilon=train.adam_epsilon,
+            **shared,
+        )
+    optimizer = _KERAS_OPTIMIZERS[train.optimizer](rate, train, **shared)
+    if train.decay_exclude:
+        optimizer.exclude_from_weight_decay(var_names=variable_names(train.decay_exclude))
+    return optimizer
+
+
+_KERAS_OPTIMIZERS = {
+    "sgd": lambda rate, train, **shared: keras.optimizers.SGD(
+        rate, momentum=train.momentum, nesterov=train.momentum > 0, **shared
+    ),
+    "lion": lambda rate, train, **shared: keras.optimizers.Lion(rate, **shared),
+    # Vectors, the embeddings and the head are trained by Muon's own Adam.
+    "muon": lambda rate, train, **shared: keras.optimizers.Muon(
+        rate, adam_weight_decay=train.weight_decay, exclude_layers=["logits"], **shared
+    ),
+    "schedule_free": lambda rate, train, **shared: keras.optimizers.ScheduleFreeAdamW(
+        rate, **shared
+    ),
+}
+
+
+def make_loss(train):
+    """Return the loss of a `TrainConfig`, of logits against one-hot or mixed targets."""
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=train.label_smoothing
+    )
+
+
+def make_metrics(num_classes):
+    """Return what is measured in training, of logits against one-hot targets."""
+    return [
+        keras.metrics.CategoricalAccuracy(name="accuracy"),
+        keras.metrics.TopKCategoricalAccuracy(min(5, num_classes), name="top5_accuracy"),
+    ]
+
+
+def _jit_compile(train):
+    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains, but not in bfloat16."""
+    if keras.backend.backend() != "tensorflow":
+        return "auto"
+    if train.deterministic or train.precision == "bfloat16":
+        return "auto"
+    import tensorflow as tf
+
+    return "auto" if tf.distribute.has_strategy() else True
+
+
+def make_engine(model, batches):
+    """Return the engine of the Keras backend in use, made with the arguments of `Engine`."""
+    if keras.backend.backend() == "jax":
+        from small_vit.training.jax_engine import JaxEngine
+
+        return JaxEngine(model, batches)
+    from small_vit.training.step_engine import StepEngine
+
+    return StepEngine(model, batches)

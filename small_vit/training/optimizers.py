@@ -1,0 +1,106 @@
+"""AdamW with its decay rule stated."""
+
+import keras
+from keras import ops
+
+DECAY_RULES = ("decoupled", "scaled")
+
+
+# What the variables of each kind are called in this package's layers and in Keras's.
+_NAMES_OF = {
+    "bias": ("bias",),
+    "norm": ("gamma", "beta"),
+    "temperature": ("temperature",),
+    "position": ("position_embedding", "class_token"),
+}
+
+
+def variable_names(kinds):
+    """Return regular expressions for the names of the variables of some kinds.
+
+    Args:
+        kinds: Of `"bias"`, `"norm"`, `"temperature"` and `"position"`.
+    """
+    # On TensorFlow an optimizer sees names as "block_0/mlp_output/bias:0".
+    return [rf"(^|/){name}(:0)?$" for kind in kinds for name in _NAMES_OF[kind]]
+
+
+@keras.saving.register_keras_serializable(package="small_vit")
+class AdamW(keras.optimizers.AdamW):
+    """AdamW under either of the two decay rules that go by that name.
+
+    Before Adam's update a step makes `w <- w - rate * w`, where rate is
+
+    - `weight_decay` under `"decoupled"`: Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as
+      in tensorflow-addons. A learning-rate schedule does not reach it.
+    - `learning_rate * weight_decay` under `"scaled"`: Keras and PyTorch.
+
+    At a learning rate of 1e-3 the same `weight_decay` is thus 1,000 times weaker when scaled.
+
+    Args:
+        learning_rate: Rate or schedule.
+        weight_decay: See above.
+        decay_rule: `"decoupled"`, as in the AdamW that the Keras example took from
+            tensorflow-addons, or `"scaled"`.
+        decay_exclude: Kinds of variables that do not decay, of `"bias"`, `"norm"`,
+            `"temperature"` and `"position"` (class token included). Default: all decay.
+        **kwargs: As for `keras.optimizers.AdamW`.
+
+    Raises:
+        ValueError: if `decay_rule` or a kind is not one of those named.
+    """
+
+    def __init__(
+        self,
+        learning_rate=0.001,
+        weight_decay=1e-4,
+        decay_rule="decoupled",
+        decay_exclude=(),
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
+        if decay_rule not in DECAY_RULES:
+            raise ValueError(
+                f"`decay_rule` is one of {DECAY_RULES}. Received: decay_rule={decay_rule!r}"
+            )
+        if not set(decay_exclude) <= set(_NAMES_OF):
+            raise ValueError(
+                f"`decay_exclude` holds kinds of {tuple(_NAMES_OF)}. Received: {decay_exclude!r}"
+            )
+        self.decay_rule = decay_rule
+        self.decay_exclude = tuple(decay_exclude)
+        self.exclude_from_weight_decay()
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Exclude variables from the decay, beside the kinds of `decay_exclude`.
+
+        As in Keras a call replaces an earlier call, and what it excludes is not saved with the
+        optimizer. The kinds of `decay_exclude` stay excluded, and are saved. A compiled train step
+        keeps what was excluded when it was compiled, so call this before training.
+
+        Args:
+            var_list: Variables. Default: none.
+            var_names: Regular expressions, searched for in the variables' names. Default: none.
+        """
+        names = [*(var_names or ()), *variable_names(self.decay_exclude)]
+        super().exclude_from_weight_decay(var_list, names)
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Decay `variable`, then make Adam's update."""
+        if self._use_weight_decay(variable):
+            rate = ops.cast(self.weight_decay, variable.dtype)
+            if self.decay_rule == "scaled":
+                rate = rate * ops.cast(learning_rate, variable.dtype)
+            self.assign_sub(variable, ops.multiply(variable, rate))
+        super().update_step(gradient, variable, learning_rate)
+
+    def get_config(self):
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "decay_rule": self.decay_rule,
+            "decay_exclude": self.decay_exclude,
+        }
+
+    def _apply_weight_decay(self, variables):
+        """Keras's own rule, for which `update_step` stands in."""

@@ -1,0 +1,192 @@
+"""One training run, from a config to its numbers."""
+
+import importlib.util
+import time
+
+import keras
+import numpy as np
+
+from small_vit import hosts
+from small_vit.config import CHECKPOINT_MINUTES
+from small_vit.data import fingerprint
+from small_vit.data.batches import ShuffledBatches
+from small_vit.errors import InputError
+from small_vit.models.registry import count_multiply_adds
+from small_vit.recipes import changes_from_recipe
+from small_vit.report.run_report import write_report
+from small_vit.results.checkpoint import Checkpoint
+from small_vit.results.environment import describe_environment, peak_memory_mb
+from small_vit.results.metrics import full_metrics
+from small_vit.results.predictions import predict_logits
+from small_vit.results.result import Result
+from small_vit.results.run_directory import RunDirectory, new_path
+from small_vit.training.callbacks import (
+    FirstStep,
+    RunFiles,
+    StopAtNonFiniteLoss,
+    Temperatures,
+    TrainingDiverged,
+    Validation,
+)
+from small_vit.training.classifier import build_training_model
+from small_vit.training.devices import precision
+from small_vit.training.factories import compile_model, make_engine
+from small_vit.training.prepare import make_deterministic, prepare
+from small_vit.training.progress import ShowProgress
+
+
+def run_experiment(
+    config, directory=None, resume=False, tensorboard=False, checkpoint_minutes=CHECKPOINT_MINUTES
+):
+    """Train one model, evaluate it once on the test set and leave a run directory.
+
+    Several hosts (`small_vit.hosts`) each call this and get the result; the first leaves the files.
+
+    Args:
+        config: `ExperimentConfig`.
+        directory: Where the run's files go; made if absent. Default: a new one under runs/.
+        resume: Whether to go on with the run begun there, which every host reads. It ends with the
+            weights and metrics of the uninterrupted run. A run that has ended is not trained again,
+            but at a constant rate `config` may ask for more epochs.
+        tensorboard: Whether to write TensorBoard's curves to `directory/tensorboard` (needs
+            TensorFlow installed).
+        checkpoint_minutes: Within an epoch, save a checkpoint that often; after it, always.
+
+    Returns:
+        A `Result`.
+
+    Raises:
+        InputError: for data, devices, settings or folders that cannot be used, before training.
+        TrainingDiverged: if the loss stops being finite; the last checkpoint stays.
+    """
+    directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
+    if tensorboard:
+        _require_tensorflow()
+    strategy, dataset, train, validation = prepare(config)
+    if config.train.deterministic:
+        make_deterministic()
+
+    # ------------------------------------------------------- run directory
+    environment = describe_environment(strategy.description, fingerprint(dataset))
+    if resume:
+        directory.refuse_another(config, environment)
+        ended = directory.result()
+        if ended is not None and ended.epochs == config.train.epochs:
+            directory.drop_needless_checkpoint()  # should the run have died before it did
+            return ended
+        environment = directory.go_on(config, environment)
+    else:
+        directory.create(config, environment, dataset.class_names)
+
+    with strategy.scope(), precision(config.train.precision):
+        # ----------------------------------------------------------- model
+        keras.utils.set_random_seed(config.train.seed)
+        model = build_training_model(config, dataset)
+        batches = ShuffledBatches(
+            train,
+            dataset.num_classes,
+            config.train.batch_size,
+            config.train.seed,
+            strategy.devices,
+            config.train.passes_per_epoch,
+            config.train.drop_last,
+        )
+        compile_model(model, config.train, len(batches), dataset.num_classes)
+        engine = make_engine(model, batches)
+        checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
+        history, step = checkpoint.history, checkpoint.step
+
+        # ----------------------------------------------------------- train
+        started = time.perf_counter()
+        title = f"{config.data.dataset} {config.arm} seed {config.train.seed}"
+        steps_before = len(history) * len(batches) + step
+        progress = ShowProgress(title, config.train.epochs, len(batches), steps_before)
+        first_step = FirstStep()
+        callbacks = [first_step, StopAtNonFiniteLoss()]
+        if validation is not None:
+            callbacks.append(Validation(validation, config.train.batch_size))
+        callbacks += [
+            Temperatures(model.classifier),
+            RunFiles(directory, checkpoint, 60 * checkpoint_minutes),
+        ]
+        if hosts.is_first():
+            callbacks.append(progress)
+        if tensorboard and hosts.is_first():
+            callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
+        earlier = sum(row["seconds"] for row in history) + checkpoint.seconds
+        try:
+            with progress:
+                engine.run(len(history), config.train.epochs, callbacks, step)
+        except TrainingDiverged as error:
+            raise TrainingDiverged(
+                f"{error} {directory.path} keeps the last checkpoint before that, if there was "
+                "one. Start a new run with a lower learning rate, or in bfloat16 or float32 if "
+                "this was float16."
+            ) from error
+
+        trained = time.perf_counter()
+
+        # -------------------------- test: looked at once, after everything
+        logits = predict_logits(model, dataset.test, config.train.batch_size)
+        seconds = earlier + time.perf_counter() - started
+        whole_run = {}
+        if not resume:
+            whole_run["train_seconds"] = round(trained - first_step.ended, 1)
+            whole_run["start_seconds"] = round(first_step.seconds_of_process, 1)
+        if hosts.is_first():
+            directory.save_model(model.classifier)
+
+    last = history[-1]
+    multiply_adds = count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes)
+    result = Result(
+        recipe=config.recipe,
+        dataset=config.data.dataset,
+        arm=config.arm,
+        seed=config.train.seed,
+        metrics=full_metrics(logits, dataset.test.labels),
+        validation={
+            name.removeprefix("val_"): value
+            for name, value in last.items()
+            if name.startswith("val_")
+        },
+        train_examples=len(train),
+        trainable_parameters=sum(
+            int(np.prod(weight.shape)) for weight in model.classifier.trainable_weights
+        ),
+        epochs=config.train.epochs,
+        passes_per_epoch=config.train.passes_per_epoch,
+        batch_size=config.train.batch_size,
+        seconds=round(seconds, 1),
+        # The first epoch holds the compilation.
+        seconds_per_epoch=float(np.median([row["seconds"] for row in history[1:] or history])),
+        precision=config.train.precision,
+        **{
+            name: environment[name]
+            for name in ("backend", "device", "versions", "commit", "command", "data_fingerprint")
+        },
+        changes=changes_from_recipe(config),
+        best_on_test=_best_on_test(config, history),
+        forward_flops=2 * multiply_adds.total,
+        peak_memory_mb=peak_memory_mb(),
+        **whole_run,
+    )
+    if hosts.is_first():
+        write_report(directory, config, result, model.classifier, logits, dataset)
+        directory.finish(result)
+    return result
+
+
+def _best_on_test(config, history):
+    if config.data.validation_split != "test":
+        return {}
+    best = max(history, key=lambda row: row["val_accuracy"])
+    return {name: best[f"val_{name}"] for name in ("accuracy", "top5_accuracy")}
+
+
+def _require_tensorflow():
+    """Keras's TensorBoard callback writes with it on every backend."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise InputError(
+            "--tensorboard needs TensorFlow and TensorBoard installed: pip install "
+            "-e '.[tensorflow]'. history.csv and metrics.jsonl hold the same curves."
+        )

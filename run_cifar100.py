@@ -6,12 +6,14 @@ It is `small-vit train`, and `small-vit compare` with --compare; `--help` shows 
 import inspect
 import sys
 
-from small_vit.cli.process import keep_freed_memory, run_command
+from small_vit.cli.process import keep_freed_memory, resumed_folder, run_command
 
 
 def main(arguments):
     """Run the command line; return its exit code."""
-    command = "compare" if "--compare" in arguments else "train"
+    folder = resumed_folder(arguments)
+    resumes_comparison = folder is not None and (folder / "sweep.json").exists()
+    command = "compare" if "--compare" in arguments or resumes_comparison else "train"
     left = [argument for argument in arguments if argument != "--compare"]
     return run_command(f"small_vit.cli.{command}", left, prog="run_cifar100.py")
 

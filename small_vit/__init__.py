@@ -12,11 +12,17 @@ import sys
 __version__ = "0.1.0"
 
 _MODULES = {
-    "small_vit.augment": ("AutoAugment", "Mix", "RandomAffine", "RandomCrop", "RandomErasing"),
+    "small_vit.augment": (
+        "AutoAugment",
+        "Mix",
+        "RandomAffine",
+        "PaddedRandomCrop",
+        "RandomErasing",
+    ),
     "small_vit.config": ("AugmentConfig", "DataConfig", "ExperimentConfig", "TrainConfig"),
     "small_vit.layers": (
         "ClassTokenPooling",
-        "HashedDropout",
+        "FastDropout",
         "MultiHeadAttentionLSA",
         "PatchEncoder",
         "Resize",

@@ -47,7 +47,7 @@ def is_first():
     return int(os.environ.get(PROCESS, 0)) == 0
 
 
-def of_first(number):
+def from_first(number):
     """Return the first host's `number`, an int, on every host; each must ask."""
     if not several():
         return number

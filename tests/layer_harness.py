@@ -139,7 +139,7 @@ LAYERS = {
     ),
     "stochastic_depth": LayerCase(sv.StochasticDepth, {"rate": 0.5, "seed": 1}, random=True),
     "dropout": LayerCase(
-        sv.HashedDropout, {"rate": 0.5, "noise_shape": (None, 1, 8), "seed": 1}, random=True
+        sv.FastDropout, {"rate": 0.5, "noise_shape": (None, 1, 8), "seed": 1}, random=True
     ),
     "affine": LayerCase(
         sv.RandomAffine,
@@ -148,7 +148,7 @@ LAYERS = {
         random=True,
     ),
     "crop": LayerCase(
-        sv.RandomCrop, {"padding": 3, "fill": 0.5, "seed": 1}, (8, 12, 3), random=True
+        sv.PaddedRandomCrop, {"padding": 3, "fill": 0.5, "seed": 1}, (8, 12, 3), random=True
     ),
     "auto_augment": LayerCase(sv.AutoAugment, {"seed": 1}, (8, 12, 3), random=True),
     "erasing": LayerCase(

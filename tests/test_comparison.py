@@ -2,6 +2,7 @@
 
 import pytest
 
+import run_cifar100
 from small_vit.cli import compare
 from small_vit.results.rows import read_rows
 from small_vit.results.run_directory import RunDirectory
@@ -47,6 +48,11 @@ def test_it_leaves_the_table_with_the_curves(compared):
     assert "(sweep.png)" in told and "(curves.png)" in told
     for picture in ("sweep.png", "curves.png"):
         assert (compared / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_cifar100_resumes_a_comparison_as_one(compared, capsys):
+    assert run_cifar100.main(["--resume", str(compared)]) == 0
+    assert "| spt+lsa − vanilla |" in capsys.readouterr().out
 
 
 def test_the_same_command_trains_what_is_left(compared, capsys):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from layer_harness import to_numpy
-from small_vit import ExperimentConfig, RandomCrop, create_vit_classifier
+from small_vit import ExperimentConfig, PaddedRandomCrop, create_vit_classifier
 from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
 from small_vit.plots import (
@@ -171,7 +171,7 @@ def test_augmentations_have_a_row_each_that_begins_with_the_image(channels):
     for row in range(5):
         np.testing.assert_allclose(canvas[17 * row :][:16, :24], unit, atol=1e-6)
 
-    cropped = RandomCrop(seed=1)(np.repeat(image[np.newaxis], 3, axis=0), training=True)
+    cropped = PaddedRandomCrop(seed=1)(np.repeat(image[np.newaxis], 3, axis=0), training=True)
     second = canvas[17 * rows.index("crop of the\npadded image") :][:16, 26:50]
     np.testing.assert_allclose(second[..., :1], to_numpy(cropped)[0, ..., :1] / 255, atol=1e-6)
 

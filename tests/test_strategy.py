@@ -142,10 +142,10 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import json
-from small_vit.layers import HashedDropout
+from small_vit.layers import FastDropout
 from small_vit.training.devices import choose_strategy
 with choose_strategy("cpu").scope():
-    layer = HashedDropout(0.5, seed=0)
+    layer = FastDropout(0.5, seed=0)
     strategy = tf.distribute.get_strategy()
     masks = strategy.run(tf.function(lambda: layer(tf.ones((1000,)), training=True)))
 print(json.dumps([mask.numpy().tolist() for mask in strategy.experimental_local_results(masks)]))

@@ -41,7 +41,7 @@ def batch():
 
 def test_inference_is_the_classifier(batch):
     classifier = tiny_classifier()
-    model = TrainingModel(classifier, [sv.RandomCrop(2)], sv.RandomAffine(), sv.Mix(1.0))
+    model = TrainingModel(classifier, [sv.PaddedRandomCrop(2)], sv.RandomAffine(), sv.Mix(1.0))
 
     np.testing.assert_array_equal(to_numpy(model(batch[0])), to_numpy(classifier(batch[0])))
 
@@ -93,7 +93,7 @@ def test_targets_are_mixed_like_rows_of_the_identity(batch):
 def test_without_mixing_there_are_logits_alone(batch):
     images, targets = batch
     classifier, loss = tiny_classifier(), RecordTargets()
-    model = TrainingModel(classifier, [sv.RandomCrop(0)])
+    model = TrainingModel(classifier, [sv.PaddedRandomCrop(0)])
     model.compile(loss=loss)
 
     outputs = model(images, training=True)
@@ -175,4 +175,4 @@ def test_a_run_with_the_papers_augmentation_watches_the_test_set(tmp_path):
     assert "192 training images, 2 epochs (3 passes each) of" in told
     saved = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
     names = [type(layer).__name__ for layer in saved.layers]
-    assert not {"RandomAffine", "RandomCrop", "AutoAugment", "RandomErasing"} & set(names)
+    assert not {"RandomAffine", "PaddedRandomCrop", "AutoAugment", "RandomErasing"} & set(names)

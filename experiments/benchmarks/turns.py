@@ -32,7 +32,7 @@ class Worker:
     """
 
     def __init__(self, backend, python):
-        self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until its end
         # A session of its own: Ctrl-C reaches only this process, which then ends the worker with
         # all that the worker has started.
         self.process = subprocess.Popen(

@@ -6,8 +6,8 @@ outside training.
 
 from small_vit.augment.auto_augment import AutoAugment
 from small_vit.augment.mix import Mix
+from small_vit.augment.padded_random_crop import PaddedRandomCrop
 from small_vit.augment.random_affine import RandomAffine
-from small_vit.augment.random_crop import RandomCrop
 from small_vit.augment.random_erasing import RandomErasing
 
-__all__ = ["AutoAugment", "Mix", "RandomAffine", "RandomCrop", "RandomErasing"]
+__all__ = ["AutoAugment", "Mix", "PaddedRandomCrop", "RandomAffine", "RandomErasing"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from small_vit.augment import AutoAugment, Mix, RandomCrop, RandomErasing
+from small_vit.augment import AutoAugment, Mix, PaddedRandomCrop, RandomErasing
 
 
 def raw_augmentation(augment, mean, variance):
@@ -17,7 +17,7 @@ def raw_augmentation(augment, mean, variance):
     """
     layers = []
     if augment.crop_padding:
-        layers.append(RandomCrop(augment.crop_padding))
+        layers.append(PaddedRandomCrop(augment.crop_padding))
     if augment.auto_augment:
         layers.append(AutoAugment())
     if augment.erasing:

@@ -1,5 +1,6 @@
 """`small-vit compare`: the smallest sweep, the plain model against SPT+LSA."""
 
+from small_vit.cli.quiet import import_keras
 from small_vit.cli.settings import parse
 from small_vit.cli.sweep import CompareOptions, plan_and_run
 from small_vit.errors import InputError, exit_on_input_error
@@ -28,6 +29,7 @@ def main(arguments, prog="small-vit compare", results=None):
 
 
 def _resumed(folder):
+    import_keras()
     from small_vit.sweeps.plan import read_plan
 
     plan = read_plan(folder)

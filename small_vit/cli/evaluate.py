@@ -6,6 +6,7 @@ from typing import Literal
 
 import tyro
 
+from small_vit.cli.quiet import import_keras
 from small_vit.errors import exit_on_input_error
 
 
@@ -39,7 +40,7 @@ def main(arguments, prog="small-vit evaluate"):
     """
     options = tyro.cli(CommandLine, args=arguments, prog=prog)
     with exit_on_input_error():
-        # Here, since Keras takes seconds to import.
+        import_keras()
         from small_vit.report.rewrite import evaluate_run
         from small_vit.report.run_report import metrics_table
 

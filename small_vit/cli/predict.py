@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from small_vit.cli.quiet import import_keras
 from small_vit.errors import InputError, exit_on_input_error
 
 BATCH_SIZE = 32
@@ -31,6 +32,8 @@ class CommandLine:
     """Image files of any size; they are cropped to the model's shape and resized."""
     outputs: Literal["logits", "probabilities"] | None = None
     """What the model gives. Default: what its last layer tells."""
+    backend: Literal["tensorflow", "jax", "torch"] | None = None
+    """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
     csv: Path | None = None
     """Print nothing and write this table: a row for each image with its file, its most probable
     class, that one's probability, and the probability of every class."""
@@ -61,7 +64,7 @@ def main(arguments, prog="small-vit predict"):
         if options.csv and options.csv.is_dir():
             raise InputError(f"--csv must name a file. Received: the folder {options.csv}.")
 
-        # Here, since Keras takes seconds to import.
+        import_keras()
         from small_vit.results.image_predictions import predict_files
         from small_vit.results.saved_model import kind_of_outputs, load_model
 

@@ -56,11 +56,8 @@ def prepare_backend(arguments):
 
     The backend is that of --backend, else the one of the run or sweep of --resume.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--backend")
-    parser.add_argument("--resume", type=Path)
-    told = parser.parse_known_args(arguments)[0]
-    backend = told.backend or (told.resume and backend_of(told.resume))
+    resumed = resumed_folder(arguments)
+    backend = _value_of("--backend", arguments) or (resumed and backend_of(resumed))
     if backend in BACKENDS:  # another one is the real parser's to refuse
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -69,6 +66,19 @@ def prepare_backend(arguments):
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     # The many small programs that build a model, too: by default JAX keeps what took it a second.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def resumed_folder(arguments):
+    """Return the folder that --resume names in a command line, or None."""
+    folder = _value_of("--resume", arguments)
+    return Path(folder) if folder else None
+
+
+def _value_of(flag, arguments):
+    """The value of a flag, or None; what is wrong with it is for the real parser to say."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(flag, nargs="?", dest="value")
+    return parser.parse_known_args(arguments)[0].value
 
 
 def backend_of(directory):

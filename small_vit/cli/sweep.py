@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from small_vit.cli.quiet import import_keras
 from small_vit.cli.settings import TrainingOptions, parse
 from small_vit.errors import InputError, exit_on_input_error
 
@@ -79,7 +80,7 @@ def plan_and_run(name, config, options, results):
     Returns:
         Exit code.
     """
-    # Here, since Keras takes seconds to import.
+    import_keras()
     from small_vit.results.rows import read_rows
     from small_vit.sweeps.plan import make_plan, refuse_another
     from small_vit.sweeps.runner import run_plan, unfinished
@@ -106,6 +107,7 @@ def plan_and_run(name, config, options, results):
 
 
 def _resumed(folder):
+    import_keras()
     from small_vit.sweeps.plan import read_plan
 
     plan = read_plan(folder)

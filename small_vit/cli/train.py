@@ -4,6 +4,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 
+from small_vit.cli.quiet import import_keras
 from small_vit.cli.settings import TrainingOptions, parse
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.models.registry import FAMILIES
@@ -44,7 +45,7 @@ def main(arguments, prog="small-vit train"):
     with exit_on_input_error():
         options, config = parse_training(arguments, prog)
 
-        # Here, since Keras takes seconds to import.
+        import_keras()
         from small_vit import hosts
         from small_vit.results.run_directory import RunDirectory, new_path
         from small_vit.results.tables import comparison_table
@@ -98,6 +99,7 @@ def _vanilla(config, options):
 
 
 def _resumed(directory):
+    import_keras()
     from small_vit.results.run_directory import RunDirectory
 
     if (directory / "sweep.json").exists():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import mmap
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class Split:
                 f"A split needs at least one image of one pixel. Received: shape {images.shape}."
             )
         self._images = images
+        self._mapping = _mapping_of(images)
         self._rows = np.arange(len(labels))
         self.labels = labels
         self.image_shape = tuple(images.shape[1:])
@@ -67,7 +69,11 @@ class Split:
         Args:
             rows: Positions in this split, an array or list of ints, or a slice.
         """
-        return np.ascontiguousarray(self._images[self._rows[rows]])
+        images = np.ascontiguousarray(self._images[self._rows[rows]])
+        if self._mapping is not None:
+            # Pages that were read once would count as this process's memory until it ends.
+            self._mapping.madvise(mmap.MADV_DONTNEED)
+        return images
 
     def parts(self, part_bytes=PART_BYTES, multiple=1):
         """Yield all images in their order, part by part.
@@ -104,3 +110,14 @@ class Split:
             digest.update(images)
         # The byte order is fixed, or machines would disagree.
         digest.update(self.labels.astype("<i4"))
+
+
+def _mapping_of(images):
+    """The `mmap.mmap` that an array reads from, where the system can release its pages; or None."""
+    if not (isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED")):
+        return None
+    base = images.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    # What was changed in a private copy would be lost.
+    return base if isinstance(base, mmap.mmap) and images.mode in ("r", "r+") else None

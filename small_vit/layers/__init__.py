@@ -1,7 +1,7 @@
 """The layers: each is a plain Keras layer to use in any model, on any backend."""
 
 from small_vit.layers.class_token_pooling import ClassTokenPooling
-from small_vit.layers.hashed_dropout import HashedDropout
+from small_vit.layers.fast_dropout import FastDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.patch_encoder import PatchEncoder
 from small_vit.layers.resize import Resize
@@ -11,7 +11,7 @@ from small_vit.layers.transformer_block import TransformerBlock
 
 __all__ = [
     "ClassTokenPooling",
-    "HashedDropout",
+    "FastDropout",
     "MultiHeadAttentionLSA",
     "PatchEncoder",
     "Resize",

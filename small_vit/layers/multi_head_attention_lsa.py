@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from small_vit.layers.hashed_dropout import HashedDropout
+from small_vit.layers.fast_dropout import FastDropout
 from small_vit.layers.quantization import quantization_of, quantized_arguments
 
 TEMPERATURES = ("none", "layer", "head")
@@ -156,7 +156,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             equation=f"abcd,cd{axes}->ab{axes}",
             bias_axes=axes if self.output_bias else None,
         )
-        self.attention_dropout = HashedDropout(
+        self.attention_dropout = FastDropout(
             self._dropout, seed=self.seed, dtype=self.dtype_policy, name="dropout"
         )
         if self.temperature != "none":

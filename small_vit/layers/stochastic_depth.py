@@ -2,11 +2,11 @@
 
 import keras
 
-from small_vit.layers.hashed_dropout import HashedDropout
+from small_vit.layers.fast_dropout import FastDropout
 
 
 @keras.saving.register_keras_serializable(package="small_vit")
-class StochasticDepth(HashedDropout):
+class StochasticDepth(FastDropout):
     """Drops the whole of an example's branch with probability `rate`, else scales it by 1/(1-rate).
 
     Source: Huang et al., arXiv 1603.09382, per example as in `DropPath` of the paper's code.

@@ -2,7 +2,7 @@
 
 import keras
 
-from small_vit.layers.hashed_dropout import HashedDropout
+from small_vit.layers.fast_dropout import FastDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.quantization import quantization_of, quantized_arguments
 from small_vit.layers.stochastic_depth import StochasticDepth
@@ -115,8 +115,8 @@ class TransformerBlock(keras.layers.Layer):
             activation="gelu" if self.mlp_output_activation else None,
             **dense("mlp_output"),
         )
-        self.mlp_hidden_dropout = HashedDropout(self.dropout, dtype=policy)
-        self.mlp_output_dropout = HashedDropout(self.dropout, dtype=policy)
+        self.mlp_hidden_dropout = FastDropout(self.dropout, dtype=policy)
+        self.mlp_output_dropout = FastDropout(self.dropout, dtype=policy)
         self.skip_attention = StochasticDepth(self.stochastic_depth, dtype=policy)
         self.skip_mlp = StochasticDepth(self.stochastic_depth, dtype=policy)
         hidden_shape = (*input_shape[:-1], self.mlp_units)

@@ -72,8 +72,8 @@ def build_classifier(config, image_shape, num_classes, normalization=None):
         normalization: Layer applied to the raw images. Default: a `keras.layers.Normalization`.
 
     Returns:
-        A functional `keras.Model` from `(batch, height, width, channels)`, uint8 or float, to float32 logits
-        `(batch, num_classes)`.
+        A functional `keras.Model` from `(batch, height, width, channels)`, uint8 or float, to
+        float32 logits `(batch, num_classes)`.
     """
     build = _imported(FAMILIES[config.kind].build)
     return build(config, image_shape, num_classes, normalization)

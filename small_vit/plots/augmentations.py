@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
 
-from small_vit.augment import AutoAugment, RandomAffine, RandomCrop, RandomErasing
+from small_vit.augment import AutoAugment, PaddedRandomCrop, RandomAffine, RandomErasing
 from small_vit.augment.mix import draw_kept, mix_images
 from small_vit.config import AugmentConfig
 from small_vit.errors import InputError
@@ -77,7 +77,7 @@ def augmented(image, partner, augment: AugmentConfig, draws: int, seed: int):
     )
     layers = {
         "flip, rotate,\nzoom, shift": affine,
-        "crop of the\npadded image": RandomCrop(seed=seed),
+        "crop of the\npadded image": PaddedRandomCrop(seed=seed),
         "AutoAugment": AutoAugment(seed=seed),
         "erasing\n(1 image in 4)": RandomErasing(1.0, seed=seed),
     }

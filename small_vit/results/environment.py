@@ -19,7 +19,7 @@ def describe_environment(devices, data_fingerprint):
     """
     packages = ("keras", keras.backend.backend(), "numpy")
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(_command()),
         "commit": _commit(),
         "backend": keras.backend.backend(),
         "device": devices,
@@ -27,6 +27,17 @@ def describe_environment(devices, data_fingerprint):
         | {name: importlib.import_module(name).__version__ for name in packages},
         "data_fingerprint": data_fingerprint,
     }
+
+
+def _command():
+    """The command line of this process, as a user would type it."""
+    program, *arguments = sys.argv
+    if Path(program).name == "small-vit" or Path(program).parts[-2:] == (
+        "small_vit",
+        "__main__.py",
+    ):
+        return ["small-vit", *arguments]
+    return ["python", program, *arguments]
 
 
 def peak_memory_mb():

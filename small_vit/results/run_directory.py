@@ -53,7 +53,7 @@ class RunDirectory:
             InputError: if a run or sweep is already here or the directory cannot be made.
         """
         taken = any((self / name).exists() for name in ("config.json", "sweep.json"))
-        if hosts.of_first(taken):
+        if hosts.from_first(taken):
             raise InputError(
                 f"{self.path} already holds a run or a sweep. Go on with it by --resume "
                 f"{self.path}, or choose another folder with --out."

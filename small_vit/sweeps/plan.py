@@ -130,7 +130,7 @@ def write_plan(plan):
         InputError: if the folder holds another sweep, or a single run.
     """
     refuse_another(plan)
-    hosts.of_first(0)  # All have looked before the first one writes.
+    hosts.from_first(0)  # All have looked before the first one writes.
     if hosts.is_first():
         make_folder(plan.folder)
         about = {"sweep": plan.name, "config": plan.base.to_dict(), "seeds": plan.seeds}

@@ -35,7 +35,7 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Check the loss, if it was not checked for some seconds."""
         # All hosts look at once: one that stopped alone would leave the others waiting for it.
-        if hosts.of_first(time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS):
+        if hosts.from_first(time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS):
             self._look(f"by step {batch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -119,7 +119,7 @@ class RunFiles(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Save a checkpoint, if the last one is old."""
-        if hosts.of_first(time.perf_counter() - self.saved >= self.checkpoint_seconds):
+        if hosts.from_first(time.perf_counter() - self.saved >= self.checkpoint_seconds):
             # A checkpoint must not keep what training cannot recover from.
             _require_finite_loss(self.model, f"by step {batch + 1}")
             self._refuse_broken_weights(batch + 1)

@@ -16,7 +16,7 @@ from small_vit.training.engine import Engine
 SECONDS_PER_CALL = 10.0
 
 
-RESIDENT_BYTES = 2 * 2**30
+RESIDENT_BYTES = 2**29
 """Training images that take more than this are sent to the device part by part."""
 
 
@@ -81,7 +81,7 @@ class JaxEngine(Engine):
         seconds_per_step = (time.perf_counter() - started) / (last - first)
         steps_per_call = max(1, round(SECONDS_PER_CALL / seconds_per_step))
         # Each host has its own clock, and all must make the same calls.
-        self._steps_per_call = hosts.of_first(steps_per_call)
+        self._steps_per_call = hosts.from_first(steps_per_call)
         callbacks.on_train_batch_end(step + last - first - 1)
 
     def _variables(self):

@@ -6,7 +6,7 @@ import numpy as np
 from small_vit.errors import InputError
 from small_vit.layers import (
     ClassTokenPooling,
-    HashedDropout,
+    FastDropout,
     PatchEncoder,
     Resize,
     ShiftedPatchTokenization,
@@ -148,7 +148,7 @@ def _head(tokens, config, num_classes):
         x = keras.layers.GlobalAveragePooling1D(data_format="channels_last", name="pooling")(x)
     else:
         x = ClassTokenPooling(name="pooling")(x)
-    x = HashedDropout(config.head_dropout, name="head_dropout")(x)
+    x = FastDropout(config.head_dropout, name="head_dropout")(x)
     for index, units in enumerate(config.head_units):
         x = keras.layers.Dense(
             units,
@@ -156,7 +156,7 @@ def _head(tokens, config, num_classes):
             kernel_initializer=_kernel_initializer(config),
             name=f"head_{index}",
         )(x)
-        x = HashedDropout(config.head_dropout, name=f"head_{index}_dropout")(x)
+        x = FastDropout(config.head_dropout, name=f"head_{index}_dropout")(x)
     # Logits stay float32 under mixed precision: the loss needs their range.
     return keras.layers.Dense(
         num_classes, dtype="float32", kernel_initializer=_kernel_initializer(config), name="logits"

@@ -9,7 +9,7 @@ from small_vit.layers.counter_random import uniform
 
 
 @keras.saving.register_keras_serializable(package="small_vit")
-class RandomCrop(ImageAugmentation):
+class PaddedRandomCrop(ImageAugmentation):
     """Pads each image on all sides and cuts it back to its size, at an offset of its own.
 
     It shifts the image by whole pixels, -`padding` to `padding` down and right, all equally likely.

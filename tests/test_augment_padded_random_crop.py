@@ -1,12 +1,12 @@
-"""RandomCrop: the crop against loops, the offsets against their range."""
+"""PaddedRandomCrop: the crop against loops, the offsets against their range."""
 
 import numpy as np
 import pytest
 from keras import ops
 
 from layer_harness import close, normal, to_numpy
-from small_vit import RandomCrop
-from small_vit.augment.random_crop import crop, draw_offsets
+from small_vit import PaddedRandomCrop
+from small_vit.augment.padded_random_crop import crop, draw_offsets
 from small_vit.layers.counter_random import make_key
 
 
@@ -42,7 +42,7 @@ def test_offsets_are_uniform_and_independent():
 def test_layer_shifts_each_image_by_its_own_draw():
     images = np.repeat(normal((1, 8, 6, 3)), 40, axis=0)
 
-    cropped = to_numpy(RandomCrop(padding=2, seed=0)(images, training=True))
+    cropped = to_numpy(PaddedRandomCrop(padding=2, seed=0)(images, training=True))
 
     shifts = set()
     for image in cropped:
@@ -58,10 +58,10 @@ def test_layer_shifts_each_image_by_its_own_draw():
 def test_inference_is_the_identity():
     images = normal((4, 7, 6, 3))
 
-    close(RandomCrop()(images), images, 0)
+    close(PaddedRandomCrop()(images), images, 0)
 
 
 @pytest.mark.parametrize("padding", [-1, 1.5])
 def test_refuses_bad_padding(padding):
     with pytest.raises(ValueError, match=f"`padding` must be .* Received: padding={padding}"):
-        RandomCrop(padding)
+        PaddedRandomCrop(padding)

@@ -7,7 +7,7 @@ from small_vit.layers.counter_random import bernoulli, next_key
 
 
 @keras.saving.register_keras_serializable(package="small_vit")
-class HashedDropout(keras.layers.Dropout):
+class FastDropout(keras.layers.Dropout):
     """`keras.layers.Dropout` on a generator that costs next to nothing.
 
     Same arguments, same state, another draw: see `small_vit.counter_random`. A mask depends on the
@@ -39,14 +39,14 @@ class HashedDropout(keras.layers.Dropout):
         """Return `inputs`, in training some of them dropped."""
         if not training or self.rate == 0:
             return inputs
-        return hashed_dropout(inputs, self.rate, self.seed_generator, self.noise_shape)
+        return fast_dropout(inputs, self.rate, self.seed_generator, self.noise_shape)
 
 
-def hashed_dropout(inputs, rate, seed_generator, noise_shape=None):
+def fast_dropout(inputs, rate, seed_generator, noise_shape=None):
     """Drop part of `inputs` and scale the others, by the next draw of a Keras `SeedGenerator`.
 
     Args:
-        inputs, rate, noise_shape: As for `HashedDropout`.
+        inputs, rate, noise_shape: As for `FastDropout`.
         seed_generator: `keras.random.SeedGenerator`; it counts the draws.
 
     Returns:

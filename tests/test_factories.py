@@ -1,0 +1,99 @@
+"""The optimizer, loss and validation that a config asks for."""
+
+import keras
+import numpy as np
+import pytest
+
+from small_vit import AdamW, TrainConfig
+from small_vit.recipes import digits
+from small_vit.results.run_directory import RunDirectory
+from small_vit.training.factories import make_loss, make_optimizer
+from small_vit.training.run import run_experiment
+
+OPTIMIZERS = {
+    "adamw": AdamW,
+    "sgd": keras.optimizers.SGD,
+    "muon": keras.optimizers.Muon,
+    "lion": keras.optimizers.Lion,
+    "schedule_free": keras.optimizers.ScheduleFreeAdamW,
+}
+
+
+def tiny(**changes):
+    train = {"epochs": 2, "batch_size": 64, "schedule": "constant"}
+    return digits().replace(
+        model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
+        data={"train_examples": 256} | changes.pop("data", {}),
+        train=train | changes,
+    )
+
+
+def trained_losses(directory):
+    return [row["loss"] for row in RunDirectory(directory).history()]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimizer_trains(name, tmp_path):
+    config = tiny(optimizer=name, learning_rate=0.003, clip_norm=1.0)
+    optimizer = make_optimizer(config.train, steps=8)
+    assert type(optimizer) is OPTIMIZERS[name]
+    assert optimizer.global_clipnorm == 1.0
+    assert optimizer.weight_decay == config.train.weight_decay
+
+    run_experiment(config, tmp_path / "run")
+
+    first, second = trained_losses(tmp_path / "run")
+    assert second < first
+
+
+def test_excluded_kinds_do_not_decay_under_another_optimizer():
+    train = TrainConfig(optimizer="sgd", decay_rule="scaled", decay_exclude=("bias",))
+    optimizer = make_optimizer(train, steps=1)
+    layer = keras.layers.Dense(1)
+    layer.build((None, 2))
+    optimizer.build(layer.trainable_variables)
+    assert optimizer._use_weight_decay(layer.kernel)
+    assert not optimizer._use_weight_decay(layer.bias)
+
+
+def test_a_long_gradient_is_scaled_to_the_clip_norm():
+    train = TrainConfig(
+        optimizer="sgd", decay_rule="scaled", weight_decay=0.0, momentum=0.0, clip_norm=0.5
+    )
+    variable = keras.Variable(np.zeros(2, "float32"))
+    optimizer = make_optimizer(train, steps=1)
+    optimizer.apply([keras.ops.convert_to_tensor(np.float32([3.0, 4.0]))], [variable])
+    step = -keras.ops.convert_to_numpy(variable) / train.learning_rate
+    np.testing.assert_allclose(step, [0.3, 0.4], rtol=1e-5)
+
+
+def test_averaged_weights_are_what_is_tested_and_saved(tmp_path):
+    """A run whose rate is all but zero after the start would not tell: the average lags behind."""
+    plain, averaged = tiny(learning_rate=0.01), tiny(learning_rate=0.01, ema_momentum=0.99)
+    results = [
+        run_experiment(config, tmp_path / name)
+        for name, config in (("plain", plain), ("averaged", averaged))
+    ]
+    # The same steps are trained, and validated; the test is of other weights.
+    assert trained_losses(tmp_path / "plain") == trained_losses(tmp_path / "averaged")
+    assert results[0].validation == results[1].validation
+    assert results[0].metrics["loss"] != results[1].metrics["loss"]
+
+
+def test_the_loss_smooths_labels():
+    train = TrainConfig(label_smoothing=0.2)
+    targets, logits = np.float32([[1, 0]]), np.float32([[2, 0]])
+    log_probabilities = logits - np.log(np.exp(logits).sum())
+    expected = -(log_probabilities @ np.float32([0.9, 0.1]))
+    np.testing.assert_allclose(float(make_loss(train)(targets, logits)), expected, rtol=1e-5)
+
+
+def test_without_validation_every_image_trains(tmp_path):
+    config = tiny(data={"train_examples": None, "validation_split": "none"}, epochs=1)
+    result = run_experiment(config, tmp_path / "run")
+    assert result.train_examples == 1437
+    assert result.validation == {}
+    (row,) = RunDirectory(tmp_path / "run").history()
+    assert not [name for name in row if name.startswith("val_")]
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "| | test |\n" in report

@@ -1,4 +1,4 @@
-"""Measure a train step: ours, the Keras example's and other libraries', and the machine's peaks."""
+"""Measure the speed of train steps: ours, the Keras example's and those of other libraries."""
 
 import itertools
 import json
@@ -29,8 +29,8 @@ ROWS = Path(__file__).resolve().parent / "results" / "speed" / "benchmark.jsonl"
 class CommandLine:
     """Time train steps (input, augmentation, forward, backward, update), ours and others'.
 
-    Every contender runs in a process of its own; they train in turns, one at a time, so leave the
-    machine alone meanwhile. A process that waits keeps its memory: at large batches compare few at
+    Every contender runs in its own process. They train in turns, one at a time, so run nothing else
+    on the machine. A process that waits keeps its memory: with large batches compare only a few at
     a time (--contenders, --backends).
 
     Rows are added to a file when a workload is done. Contenders that fail are listed with the
@@ -40,29 +40,29 @@ class CommandLine:
     """
 
     models: tuple[ModelName, ...] = ("example",)
-    """The Keras example's model, the paper's, that of the recipe cpu, or a tiny one to try this."""
+    """The model of the Keras example, of the paper, of the recipe cpu, or a tiny one to try it."""
     arms: tuple[Arm, ...] = ("vanilla", "spt+lsa")
-    """Without the paper's two parts, with them."""
+    """Without SPT and LSA, or with both."""
     batch_sizes: tuple[int, ...] = (64,)
-    """Images a step."""
+    """Images per step."""
     precisions: tuple[Precision, ...] = ("float32",)
-    """Type of the arithmetic."""
+    """Type of the computation."""
     augmentations: tuple[Augmentation, ...] = ("example",)
-    """Nothing; the example's flip, rotation and zoom; or all that the recipe `paper` does."""
+    """None; the example's flip, rotation and zoom; or that of the recipe `paper`."""
     backends: tuple[Backend, ...] = ("tensorflow", "jax", "torch")
-    """Frameworks; other libraries' models run on torch."""
+    """Backends; the models of other libraries run on torch."""
     contenders: tuple[Name, ...] = ("ours", "keras-example")
-    """What is compared: our train step, the Keras example's own formulation, other libraries'
-    models, and ours with the head that those have."""
+    """Contenders: our train step, the Keras example's own code, the models of other libraries, and
+    our train step with the head of these models."""
     reference: tuple[Name, Backend] | None = None
-    """Contender and backend that ratios are over. Default: keras-example on the row's backend."""
+    """Contender and backend to compare with. Default: keras-example on the row's backend."""
     rounds: int = 5
     """Measurements of each contender."""
     steps: int = 4
-    """Train steps in a measurement: enough that it takes a second."""
+    """Train steps per measurement: enough for a second."""
     python: dict[Backend, Path] = field(default_factory=dict)
-    """Interpreter of a backend, as `jax PATH`, where one environment does not hold all of them.
-    Default: the one that runs this."""
+    """Python interpreter of a backend, as `jax PATH`, if one environment does not have all of them.
+    Default: the current interpreter."""
     to: Path = ROWS
     """File of rows."""
 
@@ -96,7 +96,7 @@ def _check(options):
 
 
 def _sessions(options):
-    """List each workload with those contenders that support it, as pairs."""
+    """List each workload with the contenders that support it, as pairs."""
     contenders = all_contenders(options.backends, options.contenders)
     choices = itertools.product(
         options.models, options.arms, options.batch_sizes, options.precisions, options.augmentations
@@ -106,18 +106,18 @@ def _sessions(options):
     sessions = [(workload, supported) for workload, supported in pairs if supported]
     if not sessions:
         raise InputError(
-            f"--contenders {' '.join(options.contenders)}: none trains this on --backends "
-            f"{' '.join(options.backends)}. Other libraries' models are on torch: vit-pytorch's "
-            "with --arms spt+lsa, the others' with vanilla."
+            f"--contenders {' '.join(options.contenders)}: none supports this on --backends "
+            f"{' '.join(options.backends)}. Other libraries are on torch: vit-pytorch with "
+            "--arms spt+lsa, the others with vanilla."
         )
     reference = options.reference
     if reference and all(Contender(*reference) not in compared for _, compared in sessions):
-        raise InputError(f"--reference {' '.join(reference)} is not among those compared.")
+        raise InputError(f"--reference {' '.join(reference)} is not among the contenders.")
     return sessions
 
 
 def _run(options, sessions):
-    # A file has no width, and Rich would wrap names to fit 80 columns.
+    # In a file, Rich would wrap names to fit 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 160)
     pythons = {backend: options.python.get(backend, sys.executable) for backend in options.backends}
     reference = Contender(*options.reference) if options.reference else None
@@ -130,6 +130,6 @@ def _run(options, sessions):
 
 
 if __name__ == "__main__":
-    # As Ctrl-C does, SIGTERM ends the workers too.
+    # SIGTERM ends the workers too, like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()

@@ -1,4 +1,4 @@
-"""Append the results of finished runs to a file of rows, or write the epochs of any runs."""
+"""Append the results of finished runs to a file of rows, or write the histories of any runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,8 @@ class CommandLine:
     to: Path
     """The file; made if absent."""
     epochs: bool = False
-    """Write what each epoch has measured instead, of runs that are still going, too; a run that
-    is there already is written anew."""
+    """Write the histories of runs instead, also of unfinished runs. A run that is already in the
+    file is replaced."""
 
 
 def main():
@@ -45,7 +45,7 @@ def main():
 
 
 def runs_in(directories, file):
-    """Return the runs in `directories`, at any depth, that have come as far as `file`.
+    """Return the runs in `directories`, at any depth, that have written `file`.
 
     Raises:
         InputError: if one of `directories` holds none.
@@ -61,11 +61,11 @@ def runs_in(directories, file):
 
 
 def find_runs(directory, file):
-    """Return the runs in a folder, at any depth, that have come as far as `file`."""
+    """Return the runs in a folder, at any depth, that have written `file`."""
     runs = sorted(path.parent for path in directory.glob(f"**/{file}"))
     if file != "result.json":
         return runs
-    # The result of a run that goes on to more epochs is not its own yet.
+    # While a run is extended to more epochs, its result.json is of the shorter run.
     return [run for run in runs if RunDirectory(run).result() is not None]
 
 

@@ -1,4 +1,4 @@
-"""Markdown as one HTML file that needs nothing beside it."""
+"""Turns Markdown into one HTML file that contains its pictures."""
 
 import base64
 
@@ -21,7 +21,7 @@ pre { background: var(--shade); padding: 0.7rem; overflow-x: auto; }
 img { max-width: 100%; background: white; border-radius: 4px; }
 """
 
-# The policy makes the browser refuse whatever is not in the page itself.
+# The policy makes the browser refuse everything that is not in the page itself.
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -42,9 +42,9 @@ def html_page(markdown, title, folder):
     """Return Markdown as an HTML page with its pictures in it.
 
     Args:
-        markdown: Text; raw HTML in it is shown as it is written.
-        title: Of the page.
-        folder: `Path` of the folder that the pictures, PNG files, lie in.
+        markdown: Text; raw HTML in it is shown as text.
+        title: Title of the page.
+        folder: `Path` of the folder of the pictures, PNG files.
 
     Returns:
         Text.

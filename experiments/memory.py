@@ -1,6 +1,6 @@
-"""Measure the peak memory of a run on a memory-mapped dataset, for several sizes of it.
+"""Measure the peak memory of a run on a memory-mapped dataset, for several dataset sizes.
 
-Each size trains, validates and reports in a process of its own:
+Each size runs in its own process:
 
   python experiments/memory.py --gigabytes 1 8 --backend jax
 """
@@ -52,7 +52,7 @@ print(json.dumps(asdict(run_experiment(config, folder / "run"))), file=sys.stder
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Train, validate and report on memory-mapped noise, and print the peak resident memory."""
+    """Train, validate and write the report on memory-mapped noise; print the peak memory."""
 
     gigabytes: tuple[float, ...] = (1, 8)
     """Sizes of the training images."""

@@ -1,4 +1,4 @@
-"""Write the evidence as one page: tables, pictures and commands, and what is not yet run."""
+"""Write all results as one page: tables, pictures, commands, and what is not yet run."""
 
 import dataclasses
 import os
@@ -35,17 +35,17 @@ from tables import (
 )
 
 TITLE = "Vision Transformers on small datasets: the evidence"
-INTRODUCTION = """Accuracy is on the test set after the last epoch, looked at once (the recipes
-`paper…` watch it, as the paper's code does); ± is half the 95 % interval over seeds (Student's t),
-and a difference is paired by seed. Every table is made from the measured rows by
-`python experiments/report.py`."""
+INTRODUCTION = """Accuracy is on the test set after the last epoch. The test set is used once,
+except by the recipes `paper…`, which evaluate on it after each epoch as the paper's code does. ± is
+half the 95 % interval over seeds (Student's t), and a difference is paired by seed. Every table is
+made from the measured rows by `python experiments/report.py`."""
 SWEPT_RECIPES = ("keras-example", "paper", "cpu")
-"""Recipes on which every sweep is to be run."""
+"""Recipes for which every sweep is listed, run or not."""
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Write report.html, one file with its pictures in it, and report.md with them beside it.
+    """Write report.html, one file that contains its pictures, and report.md with picture files.
 
     Example: python experiments/report.py --runs runs/cpu
     """
@@ -56,17 +56,17 @@ class CommandLine:
     """Folder of the measured rows."""
     runs: tuple[Path, ...] = ()
     """Folders of runs, for curves, attention and temperatures; runs without a row are left out.
-    Default: runs/, if it holds any."""
+    Default: runs/, if there are any."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What the report is made from, and where it goes.
+    """The sources of the report, and its folder.
 
     Attributes:
         results: Folder of the rows.
         runs: List of `(Result, RunDirectory)`, of finished runs.
-        folder: Where the pictures go.
+        folder: Folder of the report and its pictures.
     """
 
     results: Path
@@ -80,7 +80,7 @@ def main():
     with exit_on_input_error():
         if not options.results.is_dir():
             raise InputError(f"--results must name a folder of rows. Received: {options.results}.")
-        paths = runs_in(options.runs, "result.json") if options.runs else _runs_at_home()
+        paths = runs_in(options.runs, "result.json") if options.runs else _runs_of_repository()
         runs = [(run.result(), run) for run in map(RunDirectory, paths)]
         write_report(Sources(options.results, runs, options.to))
     print(f"Written to {options.to / 'report.html'} and {options.to / 'report.md'}")
@@ -103,8 +103,9 @@ def write_report(sources):
         *(_sweep(sources, sweep, recipe) for sweep, recipe in swept),
         _sweeps_to_run(sources),
         "## Speed",
-        "Images a second of whole train steps. Ratio: times as fast as the contender named beside "
-        "it. Of floor: of the speed at which matrix products alone, or memory alone, would run.",
+        "Images per second of whole train steps. Ratio: speed relative to the contender in the "
+        "next column. Of floor: part of the speed that the machine's matrix products or memory "
+        "allow.",
         speed_tables(sources.results / SPEED_ROWS) or not_yet_run(BENCHMARK_COMMAND),
     ]
     text = _join(*sections) + "\n"
@@ -126,7 +127,7 @@ def _comparison(sources, recipe):
 
 
 def _by_backend(sources, name):
-    """Rows by what their section is called; it tells the backend only if there are several."""
+    """Rows by heading; the backend is in the heading only if there are several."""
     groups = rows_by_backend(read_rows(sources.results / f"{name}.jsonl"))
     return {name if len(groups) == 1 else f"{name}-{key}": rows for key, rows in groups.items()}
 
@@ -167,13 +168,20 @@ def _sweeps_to_run(sources):
     ]
     if not lines:
         return ""
-    return "\n".join(["### Sweeps to come", "", "| sweep | recipe | |", "|---|---|---|", *lines])
+    return "\n".join(
+        ["### Sweeps not yet run", "", "| sweep | recipe | |", "|---|---|---|", *lines]
+    )
 
 
 def _run_pictures(sources, name, arms):
-    """Return pictures of those runs behind `arms`, lists of rows by name, whose folders are here.
+    """Return pictures of the runs whose folders are in `sources`.
 
-    Curves over all seeds; attention and temperatures of the first seed that is here.
+    Curves are over all seeds, attention and temperatures are of the first seed.
+
+    Args:
+        sources: `Sources`.
+        name: Start of the file names.
+        arms: Lists of rows by arm.
     """
     runs = {
         arm: [run for row in rows for run in _runs_of(sources, row)] for arm, rows in arms.items()
@@ -184,7 +192,7 @@ def _run_pictures(sources, name, arms):
     curves = plot_curves({arm: [run.history() for run in found] for arm, found in runs.items()})
     first = [Run(arm, found[0].config(), found[0].path) for arm, found in runs.items()]
     temperatures = plot_learned_temperatures(first)
-    title = "Where the learned temperatures have ended."
+    title = "Learned temperatures after training."
     return [
         _picture(sources, f"{name}-curves.png", curves, "Loss and accuracy by epoch."),
         _picture(sources, f"{name}-temperatures.png", temperatures, title),
@@ -193,21 +201,19 @@ def _run_pictures(sources, name, arms):
 
 
 def _attention(sources, name, run):
-    """The picture that the run has left of itself; nothing where it was taken away."""
-    left = run.directory / "attention.png"
-    if not left.exists():
+    """The attention picture in the run's folder; empty text if there is none."""
+    picture = run.directory / "attention.png"
+    if not picture.exists():
         return ""
     file = f"{name}-{run.name}-attention.png"
     with written_whole(sources.folder / file) as partial:
-        shutil.copyfile(left, partial)
-    return _captioned(
-        file, f"Where {run.name} looks: attention of each layer and head, and the rollout."
-    )
+        shutil.copyfile(picture, partial)
+    return _captioned(file, f"Attention of {run.name}: each layer and head, and the rollout.")
 
 
 def _picture(sources, file, figure, title):
     if figure is None:
-        return ""  # there was nothing to draw
+        return ""
     save(figure, sources.folder / file)
     return _captioned(file, title)
 
@@ -217,12 +223,12 @@ def _captioned(file, title):
 
 
 def _runs_of(sources, row):
-    """The folder of the run that `row` tells of, as a list: empty where it is not here."""
-    bare = dataclasses.replace(row, config_hash="")  # rows from before there was a hash have none
-    return [run for other, run in sources.runs if other == bare]
+    """The run directory of `row`, as a list: empty if it is not in `sources`."""
+    result = dataclasses.replace(row, config_hash="")  # a run's own result has no hash
+    return [run for other, run in sources.runs if other == result]
 
 
-def _runs_at_home():
+def _runs_of_repository():
     return find_runs(ROOT / "runs", "result.json")
 
 
@@ -231,7 +237,7 @@ def _commands(rows):
 
 
 def _code(commands):
-    """A block of what was typed, each command once."""
+    """A code block of the commands, each once."""
     return "\n".join(["Made by", "", "```sh", *sorted(commands), "```"])
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
 SEEDS = {"keras-example": 5, "cpu": 5}  # others: 3
 EPOCHS = (1, 2, 5, 10, 20, 30, 50)
-"""Those of the table of the Keras example's log."""
+"""Epochs shown in the table of the Keras example's log."""
 
 
 def _loss(value):
@@ -50,15 +50,15 @@ SPEED_ROWS = Path("speed") / "benchmark.jsonl"
 class CommandLine:
     """Put the tables made from experiments/results/*.jsonl between the documents' markers.
 
-    A table stands between `<!-- table: NAME -->` and `<!-- end -->` and is made from NAME.jsonl;
-    where NAME is SWEEP-RECIPE, it is the sweep's, and may be not yet run. `published` is the table
-    of published numbers, ours beside them, `epochs` that of the Keras example's log, epoch by
-    epoch, ours beside it, `speed` those of the
-    benchmark; `bfloat16` compares its accuracy with float32's.
+    A table is between `<!-- table: NAME -->` and `<!-- end -->`, and is made from NAME.jsonl. If
+    NAME is SWEEP-RECIPE, it is the table of that sweep, which may be not yet run. Other names:
+    `published` compares published numbers with ours; `epochs` compares the Keras example's log with
+    ours, epoch by epoch; `speed` is for the benchmark; `bfloat16` compares the accuracy of bfloat16
+    and float32.
     """
 
     check: bool = False
-    """Change nothing; exit with 1 if a document does not show what the rows give."""
+    """Change nothing; exit with 1 if a table in a document does not match the rows."""
     documents: tuple[Path, ...] = (
         ROOT / "README.md",
         ROOT / "docs" / "results.md",
@@ -74,17 +74,17 @@ def main():
         texts = {path: path.read_text() for path in options.documents}
         stale = {path: new for path, old in texts.items() if (new := render(old)) != old}
     if options.check and stale:
-        told = ", ".join(map(str, stale))
-        sys.exit(f"{told}: not what the rows give. Run experiments/tables.py")
+        names = ", ".join(map(str, stale))
+        sys.exit(f"{names}: tables do not match the rows. Run experiments/tables.py")
     for path, new in stale.items():
         write_text(path, new)
         print(f"Written to {path}")
     if not stale:
-        print("The tables are what the rows give.")
+        print("All tables match the rows.")
 
 
 def render(text):
-    """Return `text` with each table between markers made anew from its rows."""
+    """Return `text` with each table between markers made again from its rows."""
     parts = text.split("<!-- table: ")
     return parts[0] + "".join(f"<!-- table: {_render_part(part)}" for part in parts[1:])
 
@@ -144,14 +144,14 @@ def _published_table():
 
 
 def _epochs_table():
-    """Ours beside the Keras example's log: its rate is constant, so equal epochs compare."""
+    """The Keras example's log next to our runs. Its rate is constant, so epochs are comparable."""
     published = read_published_log(RESULTS / "published" / "keras_example_log.csv")
     histories = read_histories_file(RESULTS / "epochs" / "keras-example.jsonl")
     groups = rows_by_backend(history for history in histories if not history.other_changes)
     return "\n\n".join(_epochs_part(published, runs) for runs in groups.values() or [[]])
 
 
-def _epochs_part(published, whole):
+def _epochs_part(published, histories):
     lines = [
         f"| arm | epoch | {' | '.join(f'{figure}, published | ours' for figure in FIGURES)} | n |",
         "|---|---:" + "|---:|---:" * len(FIGURES) + "|---:|",
@@ -160,7 +160,7 @@ def _epochs_part(published, whole):
         for epoch in EPOCHS:
             runs = [
                 history.epochs[epoch - 1]
-                for history in whole
+                for history in histories
                 if history.arm == arm and len(history.epochs) >= epoch
             ]
             cells = [arm, str(epoch)]
@@ -168,8 +168,8 @@ def _epochs_part(published, whole):
                 values = [row[name] for row in runs]
                 cells += [form(log[epoch - 1][name]), _spread(values, form) if values else ""]
             lines.append(f"| {' | '.join([*cells, str(len(runs))])} |")
-    where = sorted({f"{each.device}, {each.backend}, {each.precision}." for each in whole})
-    commits = sorted({commit for each in whole for commit in (each.commit, *each.resumed)})
+    where = sorted({f"{each.device}, {each.backend}, {each.precision}." for each in histories})
+    commits = sorted({commit for each in histories for commit in (each.commit, *each.resumed)})
     code = [f"Code: commits {', '.join(commits)}."] if commits else []
     return "\n".join([*lines, "", *where, *code])
 
@@ -188,19 +188,19 @@ def _top1_and_top5(metrics):
 
 
 def _bfloat16_table():
-    """Runs in bfloat16 beside those in float32 that differ in nothing else."""
+    """Runs in bfloat16 next to the same runs in float32."""
     rows = [row for path in sorted(RESULTS.glob("*.jsonl")) for row in read_rows(path)]
-    whole = {_apart_from_precision(row): row for row in rows if row.precision == "float32"}
+    float32 = {_without_precision(row): row for row in rows if row.precision == "float32"}
     groups = {}
     for row in rows:
-        if row.precision == "bfloat16" and _apart_from_precision(row) in whole:
+        if row.precision == "bfloat16" and _without_precision(row) in float32:
             groups.setdefault((row.recipe, row.train_examples, row.arm), []).append(row)
     lines = [
         "| recipe, training images | arm | float32, top-1 % | bfloat16 | difference | seeds |",
         "|---|---|---:|---:|---:|---:|",
     ]
-    for (recipe, images, arm), half in groups.items():
-        pairs = [(whole[_apart_from_precision(row)], row) for row in half]
+    for (recipe, images, arm), bfloat16 in groups.items():
+        pairs = [(float32[_without_precision(row)], row) for row in bfloat16]
         accuracies = np.array([[run.metrics["accuracy"] for run in pair] for pair in pairs])
         columns = [Estimate.of(column).percent() for column in accuracies.T]
         difference = Estimate.of(accuracies[:, 1] - accuracies[:, 0]).percent(sign=True)
@@ -209,7 +209,7 @@ def _bfloat16_table():
     return "\n".join(lines)
 
 
-def _apart_from_precision(row):
+def _without_precision(row):
     changes = [change for change in row.changes if not change.startswith("train.precision")]
     return row.recipe, row.train_examples, row.arm, row.seed, row.backend, row.epochs, *changes
 
@@ -225,13 +225,13 @@ def sweep_command(sweep, recipe):
 
 
 def rest_to_run(summaries, sweep, recipe):
-    """List what to say where arms have fewer rows than others: the command that makes them."""
+    """Return the command for the missing rows, in a list: empty if all arms have equally many."""
     counts = {len(summary.rows) for summary in summaries}
     return [] if len(counts) == 1 else [f"The rest: `{sweep_command(sweep, recipe)}`"]
 
 
 def not_yet_run(command):
-    """Return what stands where a table will be, once `command` has made its rows."""
+    """Return the text in place of a table whose rows `command` has not made yet."""
     return f"Not yet run: `{command}`"
 
 

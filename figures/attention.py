@@ -1,8 +1,8 @@
-"""Draw where a trained model looks: the attention of each head and block on an image
-(attention.png), and the temperatures it has learned, if it learns any, at the end
-(temperatures.png) and after each epoch (temperature_history.png).
+"""Draw the attention of each head and block of a trained model on an image (attention.png). If the
+model learns temperatures, draw them too: at the end (temperatures.png) and after each epoch
+(temperature_history.png).
 
-Another image than the run's own has a picture of its own, attention-NAME.png.
+With --image the picture of attention is attention-NAME.png.
 
 Typical use:
   python figures/attention.py runs/NAME

@@ -1,9 +1,9 @@
-"""Draw what each augmentation makes of an image, twelve times over (augmentations.png).
+"""Draw an image with each augmentation, twelve draws of each (augmentations.png).
 
 Typical use:
   python figures/augmentations.py                  a photo of a flower that comes with scikit-learn
   python figures/augmentations.py cat.jpg --image-size 32 --seed 1 --out pictures
-  python figures/augmentations.py runs/NAME        a run's first test image, in its affine ranges
+  python figures/augmentations.py runs/NAME        a run's first test image, with its settings
 """
 
 import os
@@ -25,7 +25,7 @@ from small_vit.sizes import Size, as_pair
 
 
 def _option(metavar):
-    """An option whose default stands in its help text, since it depends on the source."""
+    """An option with the default in its help text, since it depends on the source."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="")
 
 
@@ -41,8 +41,8 @@ def main(
     Args:
         source: An image file, or the folder of a run. Default: a photo that comes with
             scikit-learn.
-        image_size: Size in pixels that the image is scaled to. Default: 64, or as a run's images
-            are.
+        image_size: Size in pixels to which the image is scaled. Default: 64, or that of a run's
+            images.
         seed: Seed of the draws.
         out: Folder of the picture. Default: the run's, else the current one.
     """
@@ -62,7 +62,7 @@ def main(
 
 
 def _photo(name):
-    # Here, since scikit-learn takes seconds to import.
+    # Imported here, since scikit-learn takes seconds to import.
     from sklearn.datasets import load_sample_image
 
     return Image.fromarray(load_sample_image(name))

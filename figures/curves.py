@@ -1,6 +1,6 @@
-"""Draw loss and accuracy against the epoch, one colour an arm, with a band over the seeds.
+"""Draw loss and accuracy against the epoch, one colour per arm, with a band over the seeds.
 
-Runs that differ in their seed alone are drawn together, and runs still going as far as they are.
+Runs that differ only in their seed are drawn together. Runs may be unfinished.
 
 Typical use:
   python figures/curves.py runs/NAME
@@ -41,8 +41,8 @@ def main(
     """Draw the picture.
 
     Args:
-        runs: Folders of runs, or of comparisons, which hold those of runs.
-        published: Draw the log of the Keras example over its own recipe's runs, too.
+        runs: Folders of runs, or of comparisons.
+        published: Also draw the published log; only for runs of the recipe keras-example.
         out: The picture; its suffix is the format.
     """
     if not runs:

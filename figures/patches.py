@@ -1,10 +1,10 @@
-"""Draw what Shifted Patch Tokenization sees of an image: its patches (patches.png) and its shifted
-copies, each above its own patches (shifted_views.png).
+"""Draw the input of Shifted Patch Tokenization: the patches of an image (patches.png), and its
+shifted copies, each above its patches (shifted_views.png).
 
 Typical use:
   python figures/patches.py                        a photo of a flower that comes with scikit-learn
   python figures/patches.py cat.jpg --patch-size 8 --shifts all --out pictures
-  python figures/patches.py runs/NAME              a run's first test image, cut as that run cut it
+  python figures/patches.py runs/NAME              a run's first test image, with its settings
 """
 
 import os
@@ -26,7 +26,7 @@ from small_vit.sizes import Size, as_pair
 
 
 def _option(metavar, **kwargs):
-    """An option whose default stands in its help text, since it depends on the source."""
+    """An option with the default in its help text, since it depends on the source."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint="", **kwargs)
 
 
@@ -46,9 +46,9 @@ def main(
     """Draw the pictures.
 
     Args:
-        source: An image file, or the folder of a run, whose settings become the defaults below.
-            Default: a photo that comes with scikit-learn.
-        image_size: Size in pixels that the image is scaled to. Default: 72.
+        source: An image file, or the folder of a run. The settings of a run replace the defaults
+            below. Default: a photo that comes with scikit-learn.
+        image_size: Size in pixels to which the image is scaled. Default: 72.
         patch_size: Size of a patch in pixels. Default: 6.
         stride: Step from one patch to the next. Default: the patch size.
         shifts: The directions of the shifted copies. Default: diagonal.
@@ -88,7 +88,7 @@ def _given(**options):
 
 
 def _sample_photo():
-    # Here, since scikit-learn takes seconds to import.
+    # Imported here, since scikit-learn takes seconds to import.
     from sklearn.datasets import load_sample_image
 
     return Image.fromarray(load_sample_image("flower.jpg"))

@@ -1,7 +1,7 @@
 """Vision Transformers trained from scratch on small datasets, in Keras 3.
 
 Importing the package registers its layers with Keras, so that a saved model loads. Keras itself is
-not imported before it is needed: it takes seconds, and a command line's `--help` does without.
+imported only when it is needed. It takes seconds, and `--help` does not need it.
 """
 
 import importlib
@@ -57,7 +57,7 @@ class _RegisterOnceKerasIsThere(importlib.abc.MetaPathFinder):
     """Registers the layers at the end of the first `import keras`."""
 
     def find_spec(self, name, path=None, target=None):
-        """Find Keras as Python does, and register when it has been imported."""
+        """Find Keras as Python does, and register the layers once it is imported."""
         if name != "keras":
             return None
         sys.meta_path.remove(self)

@@ -1,8 +1,8 @@
-"""What an experiment is: plain frozen dataclasses, JSON in and out, checked when they are made.
+"""The settings of an experiment: frozen dataclasses, checked when made, saved as JSON.
 
-This is the one place where a setting, its default and its explanation live: the command line, the
-recipes and the run directories are all made from these classes and from those of the model
-families (`small_vit.models`). The defaults are the Keras example's (`vit_small_ds`).
+Each setting, its default and its explanation are defined only here. The command line, the recipes
+and the run directories are made from these classes and from those of the model families
+(`small_vit.models`). The defaults are the Keras example's (`vit_small_ds`).
 """
 
 import dataclasses
@@ -20,24 +20,25 @@ DecayKind = Literal["bias", "norm", "temperature", "position"]
 
 @dataclass(frozen=True)
 class AugmentConfig(Settings):
-    """Random changes to the training images, drawn anew for every image."""
+    """Random changes to the training images, drawn separately for every image."""
 
     flip: bool = True
     """Mirror left to right with probability 1/2."""
     rotation: float = 0.02
     """Largest rotation either way, in turns (0.02 is 7.2 degrees)."""
     zoom: float = 0.2
-    """Largest zoom in or out, height and width drawn apart (0.2 is ±20 %)."""
+    """Largest zoom in or out, drawn separately for height and width (0.2 is ±20 %)."""
     translation: float = 0.0
     """Largest shift either way, as a fraction of the side (0.125 is 4 of 32 pixels)."""
     crop_padding: int = 0
-    """Crop at random out of the raw image with this many black pixels around it."""
+    """Padded crop: pad the raw image with this many black pixels on each side, then crop it at
+    random to its size."""
     auto_augment: bool = False
     """AutoAugment's policy for CIFAR-10."""
     erasing: float = 0.0
     """Probability to erase a rectangle of the raw image."""
     erasing_fill: Literal["raw_mean", "mean"] = "raw_mean"
-    """What is erased becomes, once normalised, the channel means as they were before that (the
+    """Value of the erased pixels after normalisation: the channel means of the raw pixels (the
     paper's code), or zero."""
     mix: float = 0.0
     """Probability to mix a batch, by CutMix or MixUp with equal chance."""
@@ -61,15 +62,16 @@ class DataConfig(Settings):
     """Folder that holds the published files (cifar-100-python/ or its .tar.gz). Default: Keras's
     download cache."""
     train_examples: int | None = None
-    """Train on this many images only, as many of each class. Default: all but those held out."""
+    """Train on this many images only, equally many of each class. Default: all except those held
+    out."""
     validation_fraction: float = 0.1
-    """Part of the training images held out for validation; the statistics that images are
-    normalised by are over all of them, as in the example."""
+    """Part of the training images held out for validation. The statistics for normalisation are
+    over all training images, as in the example."""
     validation_split: Literal["last", "stratified", "none", "test"] = "last"
-    """Hold out the last images as they lie (the Keras example), or the same part of each class;
-    none trains on every image and has no validation. test, as in the paper's code, trains on every
-    image and watches the test set after each epoch: its figures are then no validation, and the
-    best of them is reported as best on test, beside the last epoch's."""
+    """last: hold out the last images, unshuffled (the Keras example). stratified: hold out the same
+    part of each class. none: train on every image, without validation. test: train on every image
+    and evaluate on the test set after each epoch (the paper's code). These figures are then no
+    validation; the best one is reported as best on test, next to the last epoch's."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -80,16 +82,16 @@ class DataConfig(Settings):
 
 @dataclass(frozen=True)
 class TrainConfig(Settings):
-    """How the weights are found."""
+    """How the model is trained."""
 
     epochs: int = 50
-    """Passes over the training images, or so many times passes_per_epoch of them."""
+    """Epochs; each is passes_per_epoch passes over the training images."""
     passes_per_epoch: int = 1
-    """Make an epoch this many passes, each in an order of its own (three in the paper's code)."""
+    """Passes over the training images in an epoch, each newly shuffled (the paper's code: 3)."""
     batch_size: int = 256
-    """Images a step, over all devices together."""
+    """Images per step, over all devices together."""
     drop_last: bool = False
-    """Leave the smaller last batch of an epoch out."""
+    """Leave out the smaller last batch of an epoch."""
     learning_rate: float = 1e-3
     """The (largest) learning rate."""
     schedule: Literal["constant", "warmup_cosine"] = "constant"
@@ -101,7 +103,7 @@ class TrainConfig(Settings):
     weight_decay: float = 1e-4
     """AdamW's weight decay, under the decay rule below."""
     decay_rule: Literal["decoupled", "scaled"] = "decoupled"
-    """What a step takes off each weight: weight_decay (tensorflow-addons) or
+    """Fraction by which a step shrinks each weight: weight_decay (tensorflow-addons) or
     learning rate x weight_decay (Keras, PyTorch)."""
     optimizer: Literal["adamw", "sgd", "muon", "lion", "schedule_free"] = "adamw"
     """AdamW, or Keras's SGD, Muon, Lion or ScheduleFreeAdamW."""
@@ -110,19 +112,18 @@ class TrainConfig(Settings):
     adam_epsilon: float = 1e-7
     """Added to the root of AdamW's second moment."""
     clip_norm: float = 0.0
-    """Largest norm of the gradient of all weights together; a longer one is scaled down to it. 0
-    leaves gradients as they are."""
+    """Clip the norm of the gradient, over all weights together, to this value. 0 clips nothing."""
     ema_momentum: float = 0.0
-    """Average the weights over the steps by this momentum, and test the averages (0.999, for
-    instance). Validation is of the weights as they are. 0 averages nothing."""
+    """Momentum of an exponential moving average of the weights (for instance 0.999). The averages
+    are tested; validation uses the current weights. 0 averages nothing."""
     decay_exclude: tuple[DecayKind, ...] = ()
     """Kinds of variables that do not decay. Default: everything decays, as in both references."""
     label_smoothing: float = 0.0
     """Part of the target spread over all classes."""
     seed: int = 0
-    """Draws the weights, the held-out images, the order of the batches, dropout, augmentation."""
+    """Seed of weights, held-out images, order of the batches, dropout and augmentation."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Type of the arithmetic; weights stay float32."""
+    """Type of the computation; weights stay float32."""
     strategy: Literal["auto", "cpu", "gpu", "multi-gpu", "tpu"] = "auto"
     """Where to train: auto takes the TPU, else all GPUs, else the CPU."""
     deterministic: bool = False
@@ -161,20 +162,20 @@ class TrainConfig(Settings):
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """Everything that decides the numbers of one training run."""
+    """All settings of one training run."""
 
     recipe: str = "custom"
     """Name of the recipe this started from."""
     arm: str = "custom"
-    """What a table calls this experiment: the name that a sweep gives it, or its recipe."""
+    """Name of this experiment in tables: given by a sweep or a recipe."""
     model: Settings = field(default_factory=model_config)
-    """Of any family (`small_vit.models.registry`)."""
+    """Model settings, of any family (`small_vit.models.registry`)."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def replace(self, **changes: Any) -> "ExperimentConfig":
-        """Return a copy in which each section named has the changes given for it.
+        """Return a copy with changes to some sections.
 
         Args:
             **changes: `recipe="name"`, or a section and a dict of its new values:
@@ -205,7 +206,7 @@ class ExperimentConfig:
     def differences(self, other: "ExperimentConfig") -> list[str]:
         """List the fields in which two configs differ, as "train.epochs: 50 -> 10".
 
-        Where the data lies is no difference: its fingerprint says what lies there.
+        The folder of the data is left out: the data is identified by its fingerprint.
         """
         mine, theirs = self._flat(), other._flat()
         return [

@@ -1,11 +1,11 @@
-"""The one exception a command line turns into a message and exit code 2."""
+"""The exception that a command line turns into a message and exit code 2."""
 
 import sys
 from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong: the message names it, what was received, and what to do.
+    """Something the user gave is wrong. The message says what, what was received and what to do.
 
     Library code raises it before any training starts; `run_cifar100.py` and the other commands
     print the message without a traceback and exit with code 2.

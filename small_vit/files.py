@@ -10,7 +10,7 @@ from small_vit.errors import InputError
 
 @contextmanager
 def written_whole(path):
-    """Yield a path beside `path` to write to; it takes `path`'s place when the block succeeds.
+    """Yield a path next to `path` to write to; it replaces `path` when the block succeeds.
 
     Raises:
         InputError: if the disk refuses (full, read-only, no permission).
@@ -25,10 +25,10 @@ def written_whole(path):
     except OSError as error:
         raise InputError(
             f"Could not write {path}: {error.strerror or error}. Free space there or write "
-            "elsewhere; a run that has begun goes on with --resume."
+            "elsewhere; a run that was started can be resumed with --resume."
         ) from error
     finally:
-        with suppress(OSError):  # the disk may refuse that, too
+        with suppress(OSError):  # the disk may refuse that too
             partial.unlink(missing_ok=True)
 
 

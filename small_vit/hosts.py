@@ -1,7 +1,7 @@
 """Several hosts that train one model: the same command, started on each with three variables set.
 
-Every host computes the same numbers, so that each can go on alone but for its share of the batches;
-the first writes the files and prints.
+Each host computes its share of every batch. Everything else is the same on all hosts. The first
+host writes the files and prints.
 """
 
 import os
@@ -48,7 +48,7 @@ def is_first():
 
 
 def from_first(number):
-    """Return the first host's `number`, an int, on every host; each must ask."""
+    """Return the first host's `number`, an int, on every host. Every host must call this."""
     if not several():
         return number
     from jax.experimental import multihost_utils
@@ -61,8 +61,8 @@ def predict(model, images, batch_size):
 
     Args:
         model: `keras.Model`.
-        images: All images, the same on every host, as many as fill the batches.
-        batch_size: Images a batch, over all hosts together.
+        images: All images, the same on every host; their number is a multiple of `batch_size`.
+        batch_size: Images per batch, over all hosts together.
     """
     import jax
     from jax.experimental import multihost_utils
@@ -76,7 +76,7 @@ def predict(model, images, batch_size):
             return multihost_utils.process_allgather(outputs, tiled=True), state
 
         model.predict_function = gathering_step
-    # Keras takes from each host its share of a batch and gives it the outputs of that share only.
+    # Each host passes Keras its share of a batch, and gets the outputs of only that share.
     hosts = jax.process_count()
     shares = images.reshape(-1, hosts, batch_size // hosts, *images.shape[1:])
     share = np.concatenate(shares[:, jax.process_index()])

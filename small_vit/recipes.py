@@ -1,6 +1,6 @@
 """Named experiments: each a function that returns its `ExperimentConfig`.
 
-Each is written as its difference from another. The docstrings state source, command, device, time,
+Most are written as changes to another recipe. The docstrings state source, command, device, time,
 expected result and deviations.
 """
 
@@ -12,7 +12,7 @@ from small_vit.models.registry import FAMILIES, model_config
 
 @dataclass(frozen=True)
 class Published:
-    """A published result, to print beside ours.
+    """A published result, to print next to ours.
 
     Attributes:
         accuracy: Top-1 test accuracy, of 1.
@@ -29,17 +29,17 @@ class Published:
 
 
 def keras_example():
-    """The Keras example `vit_small_ds`, as its published numbers were really made.
+    """The Keras example `vit_small_ds`, with the settings of its published numbers.
 
     Source: A. Roy Gosthipaty, "Train a Vision Transformer on small datasets", keras.io, 2022: 53.10
-    -> 56.11 % top-1 (80.53 -> 82.27 % top-5), one seed an arm.
+    -> 56.11 % top-1 (80.53 -> 82.27 % top-5), one seed per arm.
     Command: `python run_cifar100.py --recipe keras-example --compare --seeds 5`.
     Device and time: one H100 under JAX, 10 minutes a run with five at a time.
     Expected: 53.7 -> 56.3 % top-1, 81.4 -> 83.4 % top-5 over two seeds.
 
-    The example defines a warm-up and cosine schedule and then trains at a constant rate; its decay
-    is tensorflow-addons', which the learning rate does not scale; the last 10 % of the training
-    images validate, unshuffled. All of that is kept.
+    The example defines a warm-up and cosine schedule but trains at a constant rate. Its weight
+    decay is that of tensorflow-addons, which the learning rate does not scale. The last 10 % of the
+    training images, unshuffled, are for validation. This recipe does the same.
 
     Deviations: flip, rotation and zoom are one resampling instead of three, and vanilla and
     SPT+LSA run through the same attention code.
@@ -48,10 +48,10 @@ def keras_example():
 
 
 def keras_example_cosine():
-    """`keras-example` with the schedule the example defines wired in, at the right length.
+    """`keras-example` with the schedule that the example defines but does not use.
 
-    Source: as `keras-example`. The example's own length, 50,000 / 256 x 50 = 9,765 steps, would
-    not fit its 8,800 real ones.
+    Source: as `keras-example`. The schedule's length is the 8,800 steps that are trained, not the
+    example's 50,000 / 256 x 50 = 9,765, which ignores the images held out.
     Command: `python run_cifar100.py --recipe keras-example-cosine --compare --seeds 5`.
     Device and time: made for a GPU; not yet run in full.
     Expected: not published anywhere.
@@ -68,17 +68,20 @@ def paper():
     top-1, the best test epoch of one run.
     Command: `python run_cifar100.py --recipe paper --compare`.
     Device and time: made for a GPU; not yet run in full.
-    Expected: the published numbers with `paper-lr3e-3`; at this rate their users report less.
+    Expected: the published numbers with `paper-lr3e-3`; at this rate others report less.
 
-    As in their code each of the 100 epochs is three passes over the images without their smaller
-    last batch, 117,100 steps in all, the first tenth of which warms up; nothing is held out, and
-    the test set is watched: the last epoch counts, and the best is named as what it is. Theirs,
-    too, are four choices that can be changed here: every variable decays (`decay_exclude`),
-    branches are skipped as often at every depth (`stochastic_depth_rule`), what is erased is filled
-    with the raw channel means (`erasing_fill`), and Adam's epsilon is PyTorch's (`adam_epsilon`).
+    As in their code, each of the 100 epochs is three passes over the images without the smaller
+    last batch: 117,100 steps in total. The first tenth of them is the warm-up. Nothing is held out;
+    the model is evaluated on the test set after each epoch. The last epoch is the result, and the
+    best epoch is reported as best on test.
 
-    Deviations: the flip comes last, not first; the two batches an epoch in which one pass ends and
-    the next begins may hold an image twice.
+    Four more choices are those of their code, and can be changed: every variable decays
+    (`decay_exclude`), branches are skipped equally often at every depth (`stochastic_depth_rule`),
+    erased pixels are filled with the raw channel means (`erasing_fill`), and Adam's epsilon is
+    PyTorch's (`adam_epsilon`).
+
+    Deviations: the flip comes last, not first. Two batches of each epoch, in which one pass ends
+    and the next begins, may hold an image twice.
     """
     return ExperimentConfig(
         recipe="paper",
@@ -126,7 +129,7 @@ def paper():
 
 
 def paper_lr3e_3():
-    """`paper` at three times its learning rate, with which its vanilla ViT is said to reproduce.
+    """`paper` at three times its learning rate. Users report that vanilla then reproduces.
 
     Source: the issue tracker of the paper's code.
     Command: `python run_cifar100.py --recipe paper-lr3e-3 --compare`.
@@ -137,14 +140,14 @@ def paper_lr3e_3():
 
 
 def fast_60():
-    """An SPT+LSA ViT below 3 M weights to 60 % top-1 on CIFAR-100 in the fewest seconds on one GPU.
+    """An SPT+LSA ViT below 3 M weights, to reach 60 % top-1 on CIFAR-100 fast on one GPU.
 
-    Source: this project; the model is the paper's with mean pooling, and the batches fill the
-    47,500 training images without a rest, so that one program trains.
+    Source: this project. The model is the paper's with mean pooling. The batch size divides the
+    47,500 training images, so one compiled program is enough.
     Command: `python run_cifar100.py --recipe fast-60 --backend jax --seed SEED`, for five seeds.
     Device and time: made for one GPU; not yet run in full.
-    Expected: not known. Epochs, rate and augmentation are first guesses, to be settled by accuracy
-    in validation where there is a GPU; the test set is for the five seeds after that.
+    Expected: not known. Epochs, rate and augmentation are first guesses, to be tuned by validation
+    accuracy on a GPU. The test set is only for the five seeds after that.
     """
     return paper().replace(
         recipe="fast-60",
@@ -162,7 +165,7 @@ def fast_60():
 
 
 def fast_70():
-    """As `fast-60`, to 70 %: longer, with mixed batches against overfitting.
+    """As `fast-60`, to reach 70 %: longer, with mixed batches against overfitting.
 
     Source: as `fast-60`.
     Command: `python run_cifar100.py --recipe fast-70 --backend jax --seed SEED`, for five seeds.
@@ -180,9 +183,9 @@ def fast_70():
 def cpu():
     """SPT+LSA against vanilla on the real CIFAR-100, small enough for a CPU.
 
-    Source: this project; the training settings follow the paper's (label smoothing, cosine with
-    warm-up, AdamW with decay 0.05 on everything), the model is a slim one on 32 px images: 64
-    tokens of width 64, 5 blocks, mean pooling, 0.2 M parameters.
+    Source: this project. The training settings follow the paper's: label smoothing, cosine with
+    warm-up, AdamW with decay 0.05 on everything. The model is small, on 32 px images: 64 tokens of
+    width 64, 5 blocks, mean pooling, 0.2 M parameters.
     Command: `python run_cifar100.py --recipe cpu --compare`.
     Device and time: two cores of an AMD EPYC, 16 to 23 minutes a run with two at a time.
     Expected: 37.9 -> 36.2 % top-1, 69.9 -> 68.1 % top-5 over five seeds (one H100, under JAX).
@@ -220,9 +223,9 @@ def cpu():
 
 
 def cpu_keras3():
-    """`cpu` with attention's kernels as large as Keras 3.15 starts them.
+    """`cpu` with attention's kernels initialised as Keras 3.15 does, which is larger than in `cpu`.
 
-    Source: this project: what the smaller start of `cpu` is compared with.
+    Source: this project, to compare with the smaller initial kernels of `cpu`.
     Command: `python run_cifar100.py --recipe cpu-keras3 --compare`.
     Device and time: as `cpu`.
     Expected: 33.8 -> 34.5 % top-1, 65.1 -> 66.2 % top-5 over seven seeds.
@@ -235,10 +238,10 @@ def digits():
 
     Source: this project.
     Command: `python run_cifar100.py --recipe digits --compare`.
-    Device and time: two CPU cores; 3:52 for both arms on three seeds, with other work beside it.
+    Device and time: two CPU cores; 3:52 for both arms on three seeds, while other jobs ran.
     Expected: 99 % with SPT and LSA, 92 % without (experiments/results/digits.jsonl).
 
-    No flip: a mirrored digit is another sign.
+    No flip: a mirrored digit is no digit.
     """
     return cpu().replace(
         recipe="digits",
@@ -276,11 +279,11 @@ def vanilla(config):
 def changes_from_recipe(config):
     """List how a config differs from its recipe's, as `ExperimentConfig.differences` writes it.
 
-    Arm, seed and devices are no differences: a recipe holds for all of them. What the arm "vanilla"
-    leaves out is none either.
+    Arm, seed and devices do not count: a recipe is for all of them. The parts that the arm
+    "vanilla" leaves out do not count either.
 
     Returns:
-        List of str; empty for a config that is from no recipe, too.
+        List of str; also empty for a config that is from no recipe.
     """
     if config.recipe not in RECIPES:
         return []
@@ -291,7 +294,7 @@ def changes_from_recipe(config):
     return recipe.replace(arm=config.arm, train=same).differences(config)
 
 
-# By recipe, dataset and arm, each from one seed; the paper's are of the best test epoch.
+# By recipe, dataset and arm; each from one seed. The paper's are from the best test epoch.
 PUBLISHED = {
     ("keras-example", "cifar100", "vanilla"): Published(0.5310, 0.8053),
     ("keras-example", "cifar100", "spt+lsa"): Published(0.5611, 0.8227),

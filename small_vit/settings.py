@@ -1,4 +1,4 @@
-"""What every group of settings shares: checks when it is made, and a copy with changes."""
+"""The base class of all groups of settings: checked when made, with a method to change them."""
 
 import dataclasses
 import math
@@ -15,11 +15,11 @@ def is_whole(value):
 
 
 class Settings:
-    """A dataclass whose values are checked against their annotations, with a copy with changes.
+    """Base class of a dataclass that checks its values against their annotations.
 
-    A value that can be written in several ways is kept in one, so that equal settings are equal:
-    3 is 3.0 where a float is asked for, a size of (32, 32) is 32, a list is a tuple, a stride of
-    the patch size is none, and kinds of variables have an order.
+    A value that can be written in several ways is stored in one, so that equal settings compare
+    equal. Where a float is expected, 3 becomes 3.0. A size (32, 32) becomes 32, and a list a tuple.
+    A stride equal to the patch size becomes None, and kinds of variables are sorted.
     """
 
     def __post_init__(self):

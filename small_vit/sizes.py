@@ -15,7 +15,7 @@ def as_pair(size: Size) -> tuple[int, int]:
     """
     pair = tuple(size) if isinstance(size, tuple | list) else (size, size)
     try:
-        # NumPy's integers are welcome, True is no size.
+        # NumPy's integers are allowed, True is not.
         height, width = (operator.index(side) if side is not True else 0 for side in pair)
     except (TypeError, ValueError):
         height = width = 0
@@ -28,5 +28,5 @@ def as_pair(size: Size) -> tuple[int, int]:
 
 def whole_shift(patch_size: Size, shift_ratio: float) -> tuple[int, int]:
     """Return how far SPT shifts, `(down, right)` in pixels, rounded down as in the references."""
-    # 100 * 0.29 is 28.999999999999996.
+    # Rounding errors: 100 * 0.29 is 28.999999999999996.
     return tuple(int(side * shift_ratio + 1e-9) for side in as_pair(patch_size))

@@ -167,7 +167,7 @@ def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
     assert ablation("--epochs", "10", "--dry-run", "--out", str(tmp_path / "longer")) == 0
     shown = capsys.readouterr().out
     assert "tiny-none-seed0   to do     0:10:00\n" in shown
-    assert "time 0:20:00 (judged by 2 measured runs on a device, one run at a time)" in shown
+    assert "time 0:20:00 (estimated from 2 measured runs on a device, one run at a time)" in shown
     assert ablation("--dry-run") == 0
     assert "tiny-none-seed0   finished\n" in capsys.readouterr().out
 
@@ -213,7 +213,7 @@ def test_a_folder_of_another_run_is_refused_before_anything_runs(
     error = refused(capsys, ablation, "--batch-size", "9")
     assert "holds another run. Different there: train.batch_size: 64 -> 9" in error
     error = refused(capsys, ablation, "--epochs", "2")
-    assert "tiny-layer-seed0 cannot go on to 2 epochs" in error
+    assert "tiny-layer-seed0 cannot be extended to 2 epochs" in error
     assert trained == []
     assert ablation() == 0
     assert trained == [("tiny-none", 0, False), ("tiny-layer", 0, True)]
@@ -252,7 +252,7 @@ def test_a_sweep_is_resumed_by_its_folder(ablation, tmp_path, trained, monkeypat
     assert rows[0].config_hash == config_hash(SWEEP.arms(base)[0].config)
     assert "another sweep. Changed: train.seed: 0 -> 7" in refused(capsys, resume, "--seed", "7")
     assert "sweep: tiny -> parts" in refused(capsys, resume, "parts")
-    assert "leave --out out" in refused(capsys, resume, "--out", "elsewhere")
+    assert "leave out --out" in refused(capsys, resume, "--out", "elsewhere")
     elsewhere = ["--resume", str(tmp_path / "results")]
     assert "there is no sweep.json" in refused(capsys, sweep.main, elsewhere)
     assert "holds no comparison of the two arms" in refused(

@@ -272,7 +272,7 @@ def test_leaving_a_worker_ends_its_process():
     [
         (["--rounds", "0"], "--rounds must be at least 1. Received: 0."),
         (["--batch-sizes", "4", "0"], "--batch-sizes must be at least 1. Received: 0."),
-        (["--backends", "jax", "--contenders", "timm"], "--contenders timm: none trains this"),
+        (["--backends", "jax", "--contenders", "timm"], "--contenders timm: none supports this"),
         (["--backends", "jax", "--reference", "ours", "torch"], "--reference ours torch is not"),
         (["--python", "jax", "/absent"], "--python names no program: /absent."),
     ],

@@ -85,8 +85,8 @@ def test_flags_change_the_recipe_of_every_command_that_trains(options_class):
         ("--checkpoint-minutes -1", "--checkpoint-minutes must be at least 0"),
         ("--compare --seeds 0", "--seeds must be at least 1"),
         ("--seeds 5", "--seeds"),
-        ("--compare --vanilla", "leave --vanilla out"),
-        ("--vanilla --compare", "leave --vanilla out"),
+        ("--compare --vanilla", "leave out --vanilla"),
+        ("--vanilla --compare", "leave out --vanilla"),
         ("--resume nowhere", "nowhere holds no run"),
         ("--compare --resume nowhere", "nowhere holds no comparison"),
         ("--dataset imagenet", "imagenet"),
@@ -94,11 +94,11 @@ def test_flags_change_the_recipe_of_every_command_that_trains(options_class):
         ("--recipe digits --train-examples 1000000", "1000000"),
         ("--recipe digits --strategy tpu", "--strategy tpu"),
         ("--recipe digits --num-layers 0", "num_layers of at least 1"),
-        ("--recipe digits --train-examples 50 --drop-last", "drop_last leaves nothing"),
+        ("--recipe digits --train-examples 50 --drop-last", "drop_last leaves no batch"),
         ("--final-learning-rate 1", "final_learning_rate must be 0 to learning_rate=0.001"),
         ("--recipe digits --compare --train-examples 1000000", "1000000"),
         ("--recipe digits --compare --seeds 2 --seed 4294967295", "below 2**32"),
-        ("--recipe digits --vanilla --shifts cardinal", "leave it out, or shifts"),
+        ("--recipe digits --vanilla --shifts cardinal", "Leave it out, or leave out shifts"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(arguments, message, tmp_path, capsys):
@@ -151,13 +151,13 @@ def test_a_run_resumes_from_its_own_config_and_refuses_another(finished, capsys)
     assert "train.batch_size" in refused(
         capsys, front_door, "--resume", finished, "--batch-size", "9"
     )
-    assert "cannot go on to 2 epochs" in refused(
+    assert "cannot be extended to 2 epochs" in refused(
         capsys, front_door, "--resume", finished, "--epochs", "2"
     )
     assert "arm: spt+lsa -> vanilla" in refused(
         capsys, front_door, "--resume", finished, "--vanilla"
     )
-    assert "leave --out out" in refused(
+    assert "leave out --out" in refused(
         capsys, front_door, "--resume", finished, "--out", "elsewhere"
     )
 

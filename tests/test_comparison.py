@@ -77,7 +77,7 @@ def test_a_folder_that_holds_something_else_is_refused(compared, tmp_path, capsy
     error = refused(capsys, *resume, "--batch-size", "9")
     assert "holds another run. Different there: train.batch_size: 64 -> 9" in error
     error = refused(capsys, *resume, "--epochs", "9")
-    assert "cannot go on to 9 epochs: under schedule=warmup_cosine" in error
+    assert "cannot be extended to 9 epochs: under schedule=warmup_cosine" in error
     assert "another sweep. Changed: seeds: 2 -> 1" in refused(capsys, *resume, "--seeds", "1")
     run = compared / "vanilla-seed3"
     assert "holds a single run" in refused(capsys, *TINY, "--out", run)
@@ -92,7 +92,7 @@ def test_a_folder_that_holds_something_else_is_refused(compared, tmp_path, capsy
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--vanilla", "leave --vanilla out"),
+        ("--vanilla", "leave out --vanilla"),
         (
             "--shifts none --no-patch-norm --temperature none --no-diagonal-mask",
             "vanilla and spt+lsa would be the same experiment",

@@ -132,9 +132,9 @@ def test_a_last_layer_that_does_not_tell_is_refused(name, photo, tmp_path, capsy
     model = keras.Model(images, head(keras.layers.GlobalAveragePooling2D()(images)))
     model.save(tmp_path / "other.keras")
     error = refused(capsys, tmp_path / "other.keras", photo)
-    assert f"does not tell whether its {units} outputs are logits or probabilities" in error
+    assert f"does not show whether its {units} outputs are logits or probabilities" in error
     assert name in error.split("Received: ")[1]
-    assert "Say it with --outputs." in error
+    assert "Set --outputs." in error
 
 
 @pytest.mark.parametrize("kind", ["logits", "probabilities"])
@@ -151,10 +151,12 @@ def test_outputs_that_are_no_probabilities_are_refused(photo, tmp_path, capsys):
     model = tmp_path / "other.keras"
     save_model(model, 8, 6, 3, activation="sigmoid")
     error = refused(capsys, model, photo, "--outputs", "probabilities")
-    assert "no probabilities of classes that exclude each other. Received: values from 0.5" in error
+    assert (
+        "not probabilities of classes that exclude each other. Received: values from 0.5" in error
+    )
     save_model(model, 8, 6, 3, behind=[keras.layers.Rescaling(float("nan"))])
     error = refused(capsys, model, photo, "--outputs", "logits")
-    assert "no logits of classes that exclude each other. Received: values from nan" in error
+    assert "not logits of classes that exclude each other. Received: values from nan" in error
 
 
 @pytest.mark.parametrize(
@@ -176,7 +178,7 @@ def test_probabilities_of_outputs(outputs, kind, expected):
 
 @pytest.mark.parametrize("outputs", [[[0.5, 0.4]], [[-0.1, 1.1]], [[1.5]], [[float("nan")] * 2]])
 def test_what_cannot_be_probabilities_is_refused(outputs):
-    with pytest.raises(InputError, match="no probabilities"):
+    with pytest.raises(InputError, match="not probabilities"):
         class_probabilities(np.array(outputs), "probabilities")
 
 

@@ -77,7 +77,7 @@ def test_runs_of_several_experiments_are_no_table():
     short = result("spt+lsa", 0, 0.5, epochs=2, changes=["train.epochs: 50 -> 2"])
     with pytest.raises(InputError, match=r"several .*epochs: 50 -> 2"):
         comparison_table([result("vanilla", 0, 0.5), short])
-    with pytest.raises(InputError, match=r"again: vanilla seed 3"):
+    with pytest.raises(InputError, match=r"more than once: vanilla seed 3"):
         comparison_table([result("vanilla", 3, 0.5), result("vanilla", 3, 0.6)])
 
 

@@ -255,7 +255,9 @@ def test_a_run_at_a_constant_rate_goes_on_to_more_epochs(config, tmp_path):
     with pytest.raises(InputError, match=r"train\.epochs: 2 -> 1"):
         run_experiment(constant, tmp_path / "run", resume=True)
     (run / "checkpoint.npz").unlink()
-    with pytest.raises(InputError, match=r"cannot go on to 3 epochs: its checkpoint.npz is gone"):
+    with pytest.raises(
+        InputError, match=r"cannot be extended to 3 epochs: its checkpoint.npz is gone"
+    ):
         run_experiment(longer.replace(train={"epochs": 3}), tmp_path / "run", resume=True)
 
 

@@ -175,7 +175,7 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
 
     with monkeypatch.context() as patch:
         patch.setattr(training, "StopAtNonFiniteLoss", PoisonedInEpoch2)
-        patch.setattr(callbacks, "SECONDS_BETWEEN_LOOKS", looks)
+        patch.setattr(callbacks, "SECONDS_BETWEEN_CHECKS", looks)
         with pytest.raises(TrainingDiverged, match=message):
             training.run_experiment(config, tmp_path / "run", checkpoint_minutes=minutes)
     with np.load(tmp_path / "run" / "checkpoint.npz") as checkpoint:

@@ -350,7 +350,7 @@ def test_a_plan_may_get_more_seeds_and_nothing_else(tmp_path):
         "seeds: 2 -> 1": plan(seeds=1),
         r"train\.seed: 0 -> 2": plan(train={"seed": 2}),
         r"train\.batch_size: 64 -> 9; seeds: 2 -> 1": plan(train={"batch_size": 9}, seeds=1),
-        "cannot go on to 99 epochs: under schedule=warmup_cosine": plan(train={"epochs": 99}),
+        "cannot be extended to 99 epochs: under schedule=warmup_cosine": plan(train={"epochs": 99}),
     }.items():
         for check in (refuse_another, write_plan):
             with pytest.raises(InputError, match=message):

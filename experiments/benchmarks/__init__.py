@@ -1,1 +1,1 @@
-"""What `experiments/benchmark.py` is made of: contenders, their worker processes, rows, tables."""
+"""Parts of `experiments/benchmark.py`: contenders, their worker processes, rows, tables."""

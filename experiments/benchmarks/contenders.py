@@ -27,15 +27,15 @@ class Contender:
 
     - `ours`: the train step of `run_experiment`.
     - `ours-common-head`: the same step; the model has the head of the libraries' models, so that
-      all do equal arithmetic.
-    - `keras-example`: the Keras example's own formulation in plain Keras layers.
+      all compute the same.
+    - `keras-example`: the Keras example's own code, in plain Keras layers.
     - `vit-pytorch`, `transformers`, `timm`: those libraries' models, on PyTorch; `-compiled`:
       under `torch.compile`.
-    - `peaks`: no model; a large matrix product and a copy, to see what the machine can do.
+    - `peaks`: no model; a large matrix product and a copy, to measure the machine's peak rates.
 
     Attributes:
-        name: As above.
-        backend: Framework.
+        name: One of the names above.
+        backend: Keras backend.
     """
 
     name: Name | Literal["peaks"]
@@ -43,7 +43,7 @@ class Contender:
 
     @property
     def library(self):
-        """The other library's name; None for all else."""
+        """Name of the other library; None if it is ours or the Keras example's."""
         library = self.name.removesuffix("-compiled")
         return library if library in _LIBRARY_ARMS else None
 
@@ -54,26 +54,26 @@ class Contender:
         return self.name != "keras-example" or workload.augmentation != "paper"
 
     def model(self, workload):
-        """Return the `ViTConfig` whose arithmetic the contender does."""
+        """Return the `ViTConfig` that the contender computes."""
         model = workload.config.model
         if self.name == "keras-example" and model.pooling != "flatten":
             return model.replace(pooling="mean")
         if self.name in ("ours", "keras-example"):
             return model
-        # What every library has: a class token and one linear layer on it, no GELU after the
-        # MLP's output, no skipped branches.
+        # All libraries have a class token with one linear layer on it, no GELU after the MLP's
+        # output, and no stochastic depth.
         head = {"pooling": "class_token", "head_units": (), "head_dropout": 0.0}
         return model.replace(**head, mlp_output_activation=False, stochastic_depth=0.0)
 
     def prepare(self, workload):
-        """Build it in this process, whose Keras backend must be `backend`.
+        """Build the contender in this process, where the Keras backend must be `backend`.
 
         Returns:
-            `(run, parameters)`: a function without arguments that makes one measurement's work and
-            returns when the device has finished it, and the number of trainable weights. What the
-            function returns, if anything, is a dict of figures.
+            `(run, parameters)`: a function without arguments, and the number of trainable weights.
+            The function does the work of one measurement, and returns when the device has finished
+            it. It returns None or a dict of figures.
         """
-        # A process may have only one framework, and only some of the libraries.
+        # Imported here: a process may have only one backend, and only some of the libraries.
         if self.name == "peaks":
             from . import peaks
 

@@ -1,7 +1,7 @@
-"""The Keras example `vit_small_ds`, as it is formulated there, in plain Keras 3 layers.
+"""The Keras example `vit_small_ds` as it is written there, in plain Keras 3 layers.
 
-What somebody gets who follows the example today. Written anew from the facts of the example, with
-the repairs without which it does not run on Keras 3 (see `_Attention`).
+This is what users get who follow the example today. It is our own code after the example, with the
+fixes that it needs on Keras 3 (see `_Attention`).
 """
 
 import keras
@@ -43,9 +43,9 @@ def prepare(workload, model, strategy):
 
 
 def _data(images, labels, batch_size):
-    """Return arguments of `fit`: arrays, on TensorFlow without the wait that they can end in.
+    """Return arguments of `fit`: arrays, or on TensorFlow a dataset without autotuning.
 
-    It would end 5.1 s after the start, however long the steps took, and be all that we time.
+    With autotuning the end of `fit` could wait for seconds, longer than the steps take.
     """
     if keras.backend.backend() != "tensorflow":
         return {"x": images, "y": labels, "batch_size": batch_size}
@@ -58,7 +58,7 @@ def _data(images, labels, batch_size):
 def build(config, augment=None):
     """Build the example's model at the sizes of a `ViTConfig`.
 
-    The example's head flattens the tokens; with another `pooling` it gets their mean.
+    The example's head flattens the tokens; with another `pooling` it uses their mean.
 
     Args:
         config: `ViTConfig`.
@@ -81,7 +81,7 @@ def build(config, augment=None):
             config.num_heads,
             config.key_dim,
             dropout=config.attention_dropout,
-            # Glorot's, with the fans that the example's Keras saw in a kernel of 3 axes.
+            # Glorot's, with the fans that Keras 2 counted in a kernel of 3 axes.
             kernel_initializer=keras.initializers.VarianceScaling(
                 1.0, "fan_avg", "uniform", input_axes=(0, 1), output_axes=(0, 2)
             ),
@@ -146,7 +146,7 @@ class _PatchTokenization(layers.Layer):
 
 
 class _PatchEncoder(layers.Layer):
-    """Adds an embedding of the position."""
+    """Adds a position embedding."""
 
     def __init__(self, patches, projection_dim):
         super().__init__()
@@ -158,10 +158,10 @@ class _PatchEncoder(layers.Layer):
 
 
 class _Attention(layers.MultiHeadAttention):
-    """Keras's attention with its inner method overridden, as the example does it.
+    """Keras's attention with its inner method overridden, as in the example.
 
-    Two repairs: the temperature is a weight (a `tf.Variable` stays frozen in Keras 3), and the
-    method takes the arguments that Keras has added since.
+    Two fixes: the temperature is a weight (Keras 3 does not train a `tf.Variable`), and the method
+    takes the arguments that Keras has added since.
     """
 
     def build(self, query_shape, value_shape, key_shape=None):

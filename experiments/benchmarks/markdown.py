@@ -30,8 +30,8 @@ def speed_tables(path):
 def speed_markdown(rows):
     """Render rows, a table for each session.
 
-    A machine's speed drifts, so contenders of different sessions are not in one table. Of sessions
-    with the same workload and contenders the last is shown.
+    The speed of a machine drifts, so contenders of different sessions are not in one table. Of
+    sessions with the same workload and contenders, only the last is shown.
 
     Args:
         rows: List of dicts, from `measure`.

@@ -8,7 +8,7 @@ from small_vit.data.batches import ShuffledBatches
 from small_vit.data.dataset import Dataset
 from small_vit.data.split import Split
 
-# What `run_experiment` itself uses, so that what is timed is what it runs.
+# The functions that `run_experiment` itself uses.
 from small_vit.training.classifier import build_training_model
 from small_vit.training.devices import precision
 from small_vit.training.factories import compile_model, make_engine
@@ -21,7 +21,7 @@ def prepare(workload, model, strategy):
 
     Args:
         workload: `Workload`.
-        model: `ViTConfig`, in place of the workload's.
+        model: `ViTConfig`; it replaces that of the workload.
         strategy: `Strategy` to build it under.
 
     Returns:

@@ -1,29 +1,29 @@
-"""What the machine can do at most, as each framework reaches it: a matrix product and a copy."""
+"""Peak rates of the machine on each backend: a matrix product and a copy."""
 
 import time
 
 import keras
 import numpy as np
 
-LONG_ENOUGH = 0.05  # seconds, to time a product
-COPY_BYTES = 2**29  # more than any cache holds
+LONG_ENOUGH = 0.05  # seconds that a timed product must take
+COPY_BYTES = 2**29  # larger than any cache
 
 
 def prepare(precision):
-    """Prepare to measure the peaks of this process's framework.
+    """Prepare to measure the peak rates on the Keras backend of this process.
 
     Args:
         precision: Type of the numbers in the matrix product.
 
     Returns:
-        Function without arguments that returns a dict: "matmul" in operations a second, "copy" in
-        bytes read and written a second, each the best of three.
+        Function without arguments that returns a dict: "matmul" in operations per second, "copy" in
+        bytes read and written per second, each the best of three.
     """
     multiply = _compile(lambda factor: keras.ops.matmul(factor, factor))
     add_one = _compile(lambda numbers: keras.ops.add(numbers, 1))
     generator = np.random.default_rng(0)
     for side in (1024, 2048, 4096, 8192, 16384):
-        # Random numbers: products of zeros can run faster than real ones.
+        # Random numbers: products of zeros can be faster.
         factor = keras.ops.cast(generator.standard_normal((side, side), dtype="float32"), precision)
         if _seconds(multiply, factor) >= LONG_ENOUGH:
             break

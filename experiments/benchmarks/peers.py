@@ -1,10 +1,10 @@
-"""Other libraries' models on PyTorch, built to our sizes and trained as PyTorch trains.
+"""Other libraries' models on PyTorch, with our sizes and a plain PyTorch train step.
 
-All have a class token and one linear layer on it, our dropout rates in their own places, and no
-stochastic depth. Flip, rotation and zoom are PyTorch's operations. The libraries have none of the
-paper's other augmentation that runs on the device with a draw for each image, so they get our own
-layers on PyTorch. `torch.compile` leaves those out: it would compile them anew at each call, as
-Keras numbers each operation it makes.
+All have a class token with one linear layer on it, our dropout rates where they have dropout, and
+no stochastic depth. Flip, rotation and zoom are PyTorch operations. For the paper's other
+augmentation the libraries have nothing that runs on the device with a draw for each image, so they
+use our own layers on PyTorch. These are not under `torch.compile`: it would compile them again at
+each call, since Keras numbers its operations.
 """
 
 import torch
@@ -14,7 +14,7 @@ from small_vit.augment.pipeline import raw_augmentation
 
 from .workload import IMAGE_SHAPE, NUM_CLASSES
 
-# Of the workload's random pixels.
+# Mean and deviation of the workload's random pixels.
 _MEAN, _DEVIATION = 127.5, 73.9
 
 
@@ -25,7 +25,7 @@ def prepare(workload, model, library, compiled):
         workload: `Workload`.
         model: `ViTConfig` with its sizes.
         library: "vit-pytorch", "transformers" or "timm".
-        compiled: Whether `torch.compile` is given normalisation, warp, model and loss.
+        compiled: Whether normalisation, warp, model and loss are under `torch.compile`.
 
     Returns:
         `(run, parameters)`: a function that trains the workload's steps and waits for the device,
@@ -34,7 +34,7 @@ def prepare(workload, model, library, compiled):
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda":
-        torch.set_float32_matmul_precision("high")  # TF32, as TensorFlow and JAX multiply there
+        torch.set_float32_matmul_precision("high")  # TF32, as TensorFlow and JAX use
     config = workload.config
     images, labels = (torch.from_numpy(array).to(device) for array in workload.data())
     network = _BUILDERS[library](model).train().to(device)
@@ -85,7 +85,7 @@ def _loss_function(network, image_size, augment):
 
 
 def _warp(x, augment):
-    """Flip, rotate and zoom each image by its own draw, in one bilinear resampling."""
+    """Flip, rotate and zoom each image at random, in one bilinear resampling."""
     unit = torch.rand(4, len(x), device=x.device) * 2 - 1
     mirror = torch.where(unit[0] < 0, -1.0, 1.0) if augment.flip else 1.0
     angle = unit[1] * (augment.rotation * 2 * torch.pi)
@@ -109,7 +109,7 @@ def _vit_pytorch(config):
         heads=config.num_heads,
         dim_head=config.key_dim,
         mlp_dim=int(config.mlp_ratio * config.projection_dim),
-        # One rate for attention and MLP.
+        # The same rate for attention and MLP.
         dropout=config.dropout,
     )
 
@@ -140,7 +140,7 @@ def _timm(config):
     from timm.models.vision_transformer import VisionTransformer
 
     class WideAttention(Attention):
-        """Has heads of `key_dim`, for which `VisionTransformer` has no argument."""
+        """Attention with heads of `key_dim`; `VisionTransformer` has no argument for it."""
 
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options, attn_head_dim=config.key_dim)

@@ -1,4 +1,4 @@
-"""The session of one workload, and the row that is written of each contender."""
+"""The measurements of one workload, and a row for each contender."""
 
 import statistics
 from contextlib import ExitStack
@@ -13,14 +13,14 @@ from .turns import Worker, take_turns
 
 
 def measure(workload, contenders, pythons, rounds, reference=None):
-    """Time contenders in turns, and with them the most that the machine can do.
+    """Time contenders and the machine's peak rates, in turns.
 
     Args:
         workload: `Workload`.
         contenders: List of `Contender`s that support it.
         pythons: Dict from a backend to its interpreter.
         rounds: Measurements of each.
-        reference: `Contender` that ratios are over. Default: each backend's `keras-example`.
+        reference: `Contender` to compare with. Default: each backend's `keras-example`.
 
     Returns:
         List of rows, dicts ready for JSON, one for each contender.
@@ -44,10 +44,10 @@ def _row(contender, workload, reference, facts, measured, failures):
     if contender in failures:
         return row | {"status": "failed", "reason": failures[contender]}
     own = measured[contender]
-    over = reference or Contender("keras-example", contender.backend)
+    baseline = reference or Contender("keras-example", contender.backend)
     peaks = [figures for each in measured if each.name == "peaks" for figures in measured[each]]
     row |= {"status": "measured", "rounds": len(own), **facts[contender]}
-    row |= _speed(workload, own) | _ratio(str(over), own, measured.get(over))
+    row |= _speed(workload, own) | _ratio(str(baseline), own, measured.get(baseline))
     return row | _floor(contender.model(workload), row, peaks)
 
 
@@ -63,17 +63,17 @@ def _speed(workload, measured):
     }
 
 
-def _ratio(reference, measured, of_reference):
-    """How many times as fast as the reference, which may not have been measured."""
-    if of_reference is None:
+def _ratio(reference, measured, measured_reference):
+    """Speed relative to the reference; None if the reference was not measured."""
+    if measured_reference is None:
         return {"reference": None, "ratio": None, "ratio_quartiles": None}
-    pairs = zip(measured, of_reference, strict=True)
+    pairs = zip(measured, measured_reference, strict=True)
     low, median, high = _quartiles([other["seconds"] / own["seconds"] for own, other in pairs])
     return {"reference": reference, "ratio": median, "ratio_quartiles": [low, high]}
 
 
 def _floor(model, row, peaks):
-    """The fewest seconds a step could take at the best rates that any framework has reached."""
+    """The minimum time of a step, at the best peak rates of all backends."""
     if not peaks:
         return {}
     flops = step_flops(model, row["batch_size"])
@@ -91,11 +91,11 @@ def _floor(model, row, peaks):
 
 
 def _quartiles(values):
-    """Lower quartile, median and upper quartile; of one value three times that."""
+    """Lower quartile, median and upper quartile; for a single value, that value three times."""
     values = values * 2 if len(values) == 1 else values
     return map(_round, statistics.quantiles(values, n=4, method="inclusive"))
 
 
 def _round(number):
-    """To four digits: no measurement here is more precise."""
+    """Round to four digits: no measurement here is more precise."""
     return float(f"{number:.4g}")

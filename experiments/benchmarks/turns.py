@@ -1,7 +1,7 @@
 """Starts a worker process for each contender and lets them train in turns: A B C, A B C, …
 
-A machine's speed drifts: by heat, by what else runs on it. Contenders that take turns share the
-drift, and the ratio of two is taken within a round.
+The speed of a machine drifts, for example with heat or with other jobs. Contenders that take turns
+share the drift, and ratios are within a round.
 """
 
 import dataclasses
@@ -20,11 +20,11 @@ EXPERIMENTS = Path(__file__).resolve().parent.parent
 
 
 class WorkerFailed(RuntimeError):
-    """A contender cannot be measured; the message says why in one line."""
+    """A contender cannot be measured; the message gives the reason in one line."""
 
 
 class Worker:
-    """A contender in a process of its own. A context manager: leaving it ends the process.
+    """A contender in its own process. A context manager: leaving it ends the process.
 
     Args:
         backend: Keras backend of the process.
@@ -33,8 +33,8 @@ class Worker:
 
     def __init__(self, backend, python):
         self.errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - until its end
-        # A session of its own: Ctrl-C reaches only this process, which then ends the worker with
-        # all that the worker has started.
+        # In a new session, Ctrl-C reaches only this process. It then ends the worker and all
+        # processes that the worker has started.
         self.process = subprocess.Popen(
             [python, "-m", "benchmarks.worker"],
             stdin=subprocess.PIPE,
@@ -49,7 +49,7 @@ class Worker:
         return self
 
     def __exit__(self, *exception):
-        # It may have ended by itself, and not have read the last request.
+        # The process may have ended already, without reading the last request.
         with suppress(ProcessLookupError, BrokenPipeError), self.process, self.errors:
             os.killpg(self.process.pid, signal.SIGKILL)
 
@@ -82,9 +82,9 @@ class Worker:
 def _environment(backend):
     paths = [str(EXPERIMENTS), str(EXPERIMENTS.parent), os.environ.get("PYTHONPATH", "")]
     return {
-        # One device for all: other libraries' models do not spread over several by themselves.
+        # One device for all: the models of other libraries do not use several by themselves.
         "CUDA_VISIBLE_DEVICES": "0",
-        # A contender that waits must not hold the whole memory of a GPU.
+        # A contender that waits must not occupy the whole memory of a GPU.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         **os.environ,
@@ -94,9 +94,9 @@ def _environment(backend):
 
 
 def take_turns(workers, workload, rounds):
-    """Prepare the workers, then let them train in turns, each once untimed before it is measured.
+    """Prepare the workers, then let them train in turns, each time once untimed, then timed.
 
-    A process that has waited finds its memory cold, and is slower than one that trains on.
+    The untimed run is a warm-up: after waiting, a process is slower because its caches are cold.
 
     Args:
         workers: Dict from `Contender`s to `Worker`s, in the order of a round.

@@ -1,7 +1,7 @@
 """The process of one contender: it prepares, then makes one measurement for each request.
 
-It reads lines of JSON from standard input and answers each with one on standard output. The first
-request says what to prepare; each further one is `"run"`. Between requests it computes nothing.
+It reads lines of JSON from standard input and answers each with a line on standard output. The
+first request says what to prepare. Each further request is `"run"`.
 """
 
 import inspect
@@ -17,14 +17,14 @@ from small_vit.cli.process import keep_freed_memory
 def main():
     """Answer requests until standard input is closed."""
     with os.fdopen(os.dup(1), "w") as answers:
-        # Libraries may print; that goes to standard error.
+        # What libraries print goes to standard error.
         os.dup2(2, 1)
         for answer in answer_all(map(json.loads, sys.stdin)):
             print(json.dumps(answer), file=answers, flush=True)
 
 
 def answer_all(requests):
-    """Yield an answer to each of the requests, a dict."""
+    """Yield an answer to each request, a dict."""
     # Imported here: libraries may print while they are imported.
     from small_vit.results.environment import describe_environment, peak_memory_mb
     from small_vit.training.devices import choose_strategy

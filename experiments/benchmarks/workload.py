@@ -1,4 +1,4 @@
-"""What all contenders train in a session: the same model on the same random images."""
+"""The workload of all contenders: the same model on the same random images."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ MODELS = {
     "example": ViTConfig(),  # the Keras example's: 72 px, 144 tokens, 22 million weights
     "paper": paper().model,  # Lee, Lee and Song's for CIFAR
     "cpu": cpu().model,  # the recipe's for two cores
-    # To try the benchmark itself in seconds.
+    # For a quick trial of the benchmark.
     "tiny": ViTConfig(image_size=32, patch_size=8, key_dim=8, num_layers=1, head_units=(16,)),
 }
 AUGMENTATIONS = {
@@ -33,13 +33,13 @@ AUGMENTATIONS = {
 
 @dataclass(frozen=True)
 class Workload:
-    """One thing to train, the same for all contenders.
+    """A model and its training, the same for all contenders.
 
     Attributes:
         model: Name in `MODELS`.
-        arm: With the paper's two parts or without.
-        batch_size: Images a step.
-        precision: Type of the arithmetic.
+        arm: With SPT and LSA, or without.
+        batch_size: Images per step.
+        precision: Type of the computation.
         augmentation: Name in `AUGMENTATIONS`.
         steps: Train steps in one measurement.
     """

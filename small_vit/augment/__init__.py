@@ -1,4 +1,4 @@
-"""Augmentation on the device: layers that change each image, or mix a batch, by a draw of its own.
+"""Augmentation on the device: layers that change each image, or mix a batch, at random.
 
 All compile with XLA, keep their random state in a `keras.random.SeedGenerator`, and do nothing
 outside training.

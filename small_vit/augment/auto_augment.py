@@ -46,14 +46,14 @@ _NONE = len(_NAMES)
 class AutoAugment(ImageAugmentation):
     """Changes each image by one of the 25 sub-policies that AutoAugment found for CIFAR-10.
 
-    A sub-policy is two operations, each applied with a probability of its own, at a fixed level, in
-    a direction drawn at random where there are two. It is DeepVoltaire's Pillow implementation,
-    which the paper of SPT and LSA trains with, in one program for the whole batch: rotation is
-    always counter-clockwise, shear starts from the top left corner, what comes in from outside is
-    grey (128). The bytes are Pillow's but for single steps; `small_vit.augment.operations` says
+    A sub-policy is two operations. Each is applied with its own probability, at a fixed level, and
+    in a random direction if it has two. It follows DeepVoltaire's Pillow implementation, which the
+    paper of SPT and LSA uses: rotation is always counter-clockwise, shear starts from the top left
+    corner, and pixels from outside the image are grey (128). Here one program handles the whole
+    batch. Values equal Pillow's, except that a few differ by 1; `small_vit.augment.operations` says
     where.
 
-    Values are rounded to bytes first, as the operations are defined on bytes.
+    Values are first rounded to bytes, since the operations are defined on bytes.
 
     Args:
         seed: Seed of the draws.
@@ -66,7 +66,7 @@ class AutoAugment(ImageAugmentation):
         Images of the same shape, of the layer's compute type; in training whole numbers 0 to 255.
 
     Raises:
-        ValueError: if images have other numbers of channels.
+        ValueError: if images have another number of channels.
 
     Source: Cubuk et al., arXiv 1805.09501, table 7 (policy) and table 6 (operations).
     """
@@ -78,24 +78,24 @@ class AutoAugment(ImageAugmentation):
         operations, magnitudes = draw_operations(key, ops.shape(images)[0])
         augmented = ops.round(ops.clip(ops.cast(images, "float32"), 0, 255))
 
-        def apply(place, images):
-            return apply_operations(images, operations[:, place], magnitudes[:, place])
+        def apply(index, images):
+            return apply_operations(images, operations[:, index], magnitudes[:, index])
 
-        # A loop ends in an array. Without it XLA computes both operations anew wherever a pixel
-        # is used: by each partner, flip, shifted copy and norm behind this layer.
+        # A loop stores its result. Otherwise XLA would compute both operations again wherever a
+        # pixel is used: by each partner, flip, shifted copy and norm after this layer.
         augmented = ops.fori_loop(0, 2, apply, augmented)
         return ops.cast(augmented, self.compute_dtype)
 
 
 def draw_operations(key, batch):
-    """Draw what happens to each image.
+    """Draw the operations on each image.
 
     Args:
-        key: From `small_vit.counter_random`.
+        key: From `small_vit.layers.counter_random`.
         batch: Number of images.
 
     Returns:
-        Operations, int32 `(batch, 2)`, the position in `OPERATIONS`, or its length for none; and
+        Operations, int32 `(batch, 2)`: the position in `OPERATIONS`, or its length for none. And
         their magnitudes, float32 `(batch, 2)`.
     """
     unit = uniform(key, (5, batch))
@@ -114,7 +114,7 @@ def apply_operations(images, operations, magnitudes):
 
     Args:
         images: float32 `(batch, height, width, channels)`, whole numbers 0 to 255.
-        operations: int32 `(batch,)`, positions in `OPERATIONS`; with others the image stays.
+        operations: int32 `(batch,)`, positions in `OPERATIONS`; others leave the image unchanged.
         magnitudes: float32 `(batch,)`.
 
     Returns:
@@ -128,7 +128,7 @@ def apply_operations(images, operations, magnitudes):
 
 
 def magnitude_pair(name, level):
-    """Return an operation's magnitudes in its two directions, which are often the same.
+    """Return an operation's magnitudes in its two directions; many have only one magnitude.
 
     Args:
         name: One of `OPERATIONS`.

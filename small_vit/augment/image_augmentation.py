@@ -1,4 +1,4 @@
-"""What the layers that change each image have in common."""
+"""Base class of the layers that change each image."""
 
 import keras
 from keras import ops
@@ -9,7 +9,7 @@ from small_vit.layers.counter_random import next_key
 class ImageAugmentation(keras.layers.Layer):
     """Changes each image of a batch at random in training, and passes it through otherwise.
 
-    A subclass has `augment(images, key)`, which draws from `key` alone.
+    A subclass has `augment(images, key)`, which draws all its random numbers from `key`.
 
     Args:
         seed: Seed of the draws.

@@ -7,7 +7,7 @@ from keras import ops
 from small_vit.augment.pixels import inside_boxes
 from small_vit.layers.counter_random import next_key, random_bits, uniform
 
-# Points of the quantile function between which a draw from a Beta distribution is interpolated.
+# Points of the Beta distribution's quantile function; draws are interpolated between them.
 _QUANTILES = 4097
 
 
@@ -15,18 +15,19 @@ _QUANTILES = 4097
 class Mix(keras.layers.Layer):
     """Mixes each image and its target with those of another in the batch, by CutMix or by MixUp.
 
-    As in the paper's code all draws are for the batch: with `probability` it is mixed, by either
-    with equal chance, with one share and one box for all its images; the partners are the same
-    batch in random order, in which an image may meet itself.
+    As in the paper's code, all draws are for the whole batch. With `probability` it is mixed, by
+    CutMix or MixUp with equal chance. All its images have the same share and the same box. The
+    partners are the same batch in random order, so an image may be its own partner.
 
-    MixUp averages the images, CutMix pastes a box of the partner; targets are averaged by the share
-    of the image that is left. The mean of the losses of both targets, which the paper's code takes,
-    is the cross-entropy with this average.
+    MixUp averages the two images. CutMix pastes a box of the partner. Targets are averaged by the
+    share of the image that remains. The paper's code takes the mean of the losses of both targets;
+    the cross-entropy with the averaged target is the same.
 
     Args:
         probability: Part of the batches to mix, 0 to 1.
-        mixup_alpha: MixUp's share is drawn from Beta(alpha, alpha); None leaves MixUp out.
-        cutmix_alpha: CutMix's share, before its box is cut at the border; None leaves CutMix out.
+        mixup_alpha: MixUp's share is drawn from Beta(alpha, alpha); None leaves out MixUp.
+        cutmix_alpha: The same for CutMix, before its box is cut at the border; None leaves out
+            CutMix.
         seed: Seed of the draws.
 
     Call arguments:
@@ -44,7 +45,7 @@ class Mix(keras.layers.Layer):
     """
 
     def __init__(self, probability=0.5, mixup_alpha=1.0, cutmix_alpha=1.0, seed=None, **kwargs):
-        # Half precision would cost the targets digits.
+        # Targets stay float32 in half precision.
         super().__init__(autocast=False, **kwargs)
         if not 0 <= probability <= 1:
             raise ValueError(f"`probability` must be 0 to 1. Received: probability={probability}")
@@ -60,7 +61,7 @@ class Mix(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs, training=False):
-        """Return images and targets, in training mixed."""
+        """Return images and targets, mixed in training."""
         images, targets = inputs
         if not training:
             return ops.cast(images, self.compute_dtype), ops.cast(targets, "float32")
@@ -68,14 +69,14 @@ class Mix(keras.layers.Layer):
         return images, mix_targets(targets, partners, share)
 
     def mix_images(self, images):
-        """Mix images as in training, and tell how, for targets that are mixed later.
+        """Mix images as in training, for targets that are mixed later.
 
         Args:
             images: `(batch, height, width, channels)`, of any type.
 
         Returns:
-            The mixed images, of the layer's compute type, and partners and share, as
-            `mix_targets` takes them.
+            The mixed images, of the layer's compute type; and the partners and the share for
+            `mix_targets`.
         """
         images = ops.cast(images, self.compute_dtype)
         partners = draw_order(next_key(self.seed_generator), ops.shape(images)[0])
@@ -105,21 +106,21 @@ class Mix(keras.layers.Layer):
 
 
 def draw_order(key, batch):
-    """Draw an order of the batch, int32 `(batch,)`, from a key of `small_vit.counter_random`."""
+    """Draw an order of the batch, int32 `(batch,)`, from a key of `counter_random`."""
     return ops.cast(ops.argsort(random_bits(key, (batch,))), "int32")
 
 
 def draw_kept(key, image_size, probability, mixup_alpha, cutmix_alpha):
-    """Draw how much each pixel keeps of itself, for the whole batch.
+    """Draw the share that each pixel keeps of its own image, for the whole batch.
 
     Args:
-        key: From `small_vit.counter_random`.
+        key: From `small_vit.layers.counter_random`.
         image_size: (height, width).
         probability, mixup_alpha, cutmix_alpha: As for `Mix`.
 
     Returns:
-        float32 `(1, height, width, 1)`: 1 where nothing is mixed, a share by MixUp, 0 in a box by
-        CutMix.
+        float32 `(1, height, width, 1)`: 1 without mixing, a constant share with MixUp, 0 inside the
+        box with CutMix.
     """
     share, down, right, chance, method = ops.unstack(uniform(key, (5,)), num=5)
     kept = ops.ones((1, *image_size, 1))
@@ -137,12 +138,12 @@ def cutmix_box(share, down, right, image_size):
 
     Args:
         share: Part of the image outside an uncut box, scalar.
-        down, right: Where the box's centre lies, 0 to below 1, scalars.
+        down, right: Position of the box's centre in the image, 0 to below 1, scalars.
         image_size: (height, width).
 
     Returns:
-        top, bottom, left and right, whole numbers as float32 `(1,)`, with the first row and column
-        beyond the box.
+        top, bottom, left and right, whole numbers as float32 `(1,)`. Bottom and right are the first
+        row and column beyond the box.
     """
     edges = []
     for center, side in zip((down, right), image_size, strict=True):
@@ -155,11 +156,11 @@ def cutmix_box(share, down, right, image_size):
 
 
 def mix_images(images, partners, kept):
-    """Mix the images of a batch with another order of themselves.
+    """Mix each image of a batch with its partner.
 
     Args:
         images: `(batch, height, width, channels)`.
-        partners: int32 `(batch,)`, the place in the batch of each image's partner.
+        partners: int32 `(batch,)`, the index of each image's partner.
         kept: As from `draw_kept`.
 
     Returns:
@@ -170,34 +171,34 @@ def mix_images(images, partners, kept):
 
 
 def mix_targets(targets, partners, share):
-    """Mix the targets of a batch as its images were.
+    """Mix the targets of a batch like its images.
 
     Args:
         targets: `(batch, classes)`.
         partners: As for `mix_images`.
-        share: float32 scalar, the part of an image that is its own: the mean of `kept`, by CutMix
+        share: float32 scalar, the part that an image keeps: the mean of `kept`. With CutMix this is
             the part outside the box.
 
     Returns:
         float32 `(batch, classes)`.
     """
-    # No half precision, and no matrix product, which an accelerator may round to that.
+    # In float32, and without a matrix product, which an accelerator may compute in half precision.
     targets = ops.cast(targets, "float32")
     return share * targets + (1 - share) * ops.take(targets, partners, axis=0)
 
 
 def beta_quantile(unit, alpha):
-    """Turn a uniform draw into one from Beta(alpha, alpha), to about four digits.
+    """Turn a uniform draw into a draw from Beta(alpha, alpha), to about four digits.
 
     Args:
         unit: Scalar, 0 to below 1.
         alpha: Above 0.
 
     Returns:
-        Scalar, 0 to 1. A table instead of rejection sampling: one draw, and the same on every
-        backend.
+        Scalar, 0 to 1. It is interpolated in a table: unlike rejection sampling, this takes one
+        draw and is the same on every backend.
     """
-    # Here, since importing the package should not import SciPy.
+    # Imported here: the package itself should import without SciPy.
     from scipy.special import betaincinv
 
     quantiles = betaincinv(alpha, alpha, np.linspace(0, 1, _QUANTILES)).astype("float32")

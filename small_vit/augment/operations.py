@@ -1,7 +1,7 @@
-"""AutoAugment's operations on batches, each image at a magnitude of its own.
+"""AutoAugment's operations on batches, with a magnitude for each image.
 
 They take and return float32 whole numbers 0 to 255, `(batch, height, width, channels)`, with 1 or 3
-channels, and give the bytes that Pillow gives for the same image, except where a docstring says
+channels. The values are those that Pillow gives for the same image, unless a docstring says
 otherwise. `magnitude` is float32 `(batch, 1, 1, 1)`.
 """
 
@@ -13,17 +13,17 @@ from keras import ops
 from small_vit.augment.pixels import take_each, take_pixels
 
 _FILL = 128.0
-# Pillow rotates in fixed point, with this many steps a pixel.
+# Pillow rotates in fixed point, with this many steps per pixel.
 _STEPS = 2**16
 
 
 def invert(images, magnitude):
-    """Mirror the values."""
+    """Invert the values."""
     return 255 - images
 
 
 def solarize(images, magnitude):
-    """Mirror the values from `magnitude`, 0 to 256, on."""
+    """Invert the values that are at least `magnitude`, 0 to 256."""
     return ops.where(images < magnitude, images, 255 - images)
 
 
@@ -36,12 +36,12 @@ def posterize(images, magnitude):
 def autocontrast(images, magnitude):
     """Stretch each channel to 0 to 255.
 
-    Pillow's double arithmetic sometimes falls just below a whole number, one less in bytes; this
-    rounds down the true quotient.
+    A value may be one higher than Pillow's: Pillow's quotient can be just below a whole number by
+    a rounding error. This rounds down the exact quotient.
     """
     low = ops.min(images, axis=(1, 2), keepdims=True)
     span = ops.max(images, axis=(1, 2), keepdims=True) - low
-    # Quotients that are no whole number lie at least 1/255 below the next one.
+    # 1e-3 changes no other quotient: these are at least 1/255 below the next whole number.
     stretched = ops.floor((images - low) * 255 / ops.maximum(span, 1) + 1e-3)
     return ops.where(span > 0, stretched, images)
 
@@ -49,7 +49,7 @@ def autocontrast(images, magnitude):
 def equalize(images, magnitude):
     """Spread each channel's values so that all occur about equally often."""
     channels = images.shape[-1]
-    # An image's histograms, and its tables, lie one behind the other.
+    # The histograms, and the tables, of an image's channels are concatenated.
     levels = ops.cast(images, "int32") + 256 * ops.arange(channels, dtype="int32")
     counts = _count_each(levels, 256 * channels)
     counts = ops.reshape(ops.cast(counts, "float32"), (-1, channels, 256))
@@ -63,23 +63,23 @@ def equalize(images, magnitude):
 
 
 def brightness(images, magnitude):
-    """Move from black, at 0, to the image, at 1, and beyond."""
+    """Blend black (magnitude 0) with the image (1); above 1 extrapolate."""
     return _blend(ops.zeros_like(images), images, magnitude)
 
 
 def color(images, magnitude):
-    """Move from grey levels, at 0, to the image, at 1, and beyond."""
+    """Blend grey levels (magnitude 0) with the image (1); above 1 extrapolate."""
     return _blend(_grey(images), images, magnitude)
 
 
 def contrast(images, magnitude):
-    """Move from the mean grey level, at 0, to the image, at 1, and beyond."""
+    """Blend the mean grey level (magnitude 0) with the image (1); above 1 extrapolate."""
     mean = ops.mean(_grey(images), axis=(1, 2, 3), keepdims=True)
     return _blend(ops.floor(mean + 0.5), images, magnitude)
 
 
 def sharpness(images, magnitude):
-    """Move from the smoothed image, at 0, to the image, at 1, and beyond; the border stays."""
+    """Blend the smoothed image (magnitude 0) with the image (1); the border does not change."""
     padded = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
     columns = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     around = columns[:, :, :-2] + columns[:, :, 1:-1] + columns[:, :, 2:]
@@ -90,13 +90,13 @@ def sharpness(images, magnitude):
 
 
 def translate_x(images, magnitude):
-    """Show each pixel from `magnitude` widths further right."""
+    """Shift the image left by `magnitude` widths."""
     rows, columns = _positions(images)
     return _take_or_fill(images, rows, columns + _round_half_up(magnitude * images.shape[2]))
 
 
 def translate_y(images, magnitude):
-    """Show each pixel from `magnitude` heights further down."""
+    """Shift the image up by `magnitude` heights."""
     rows, columns = _positions(images)
     return _take_or_fill(images, rows + _round_half_up(magnitude * images.shape[1]), columns)
 
@@ -106,7 +106,7 @@ def rotate(images, magnitude):
     height, width = images.shape[1:3]
     angle = magnitude * (math.pi / 180)
     cos, sin = ops.cos(angle), ops.sin(angle)
-    # From the centre of the top left pixel to the middle of the image.
+    # Distance from the centre of the top left pixel to the centre of the image.
     down, right = (height - 1) / 2, (width - 1) / 2
     rows, columns = _positions(images)
 
@@ -122,10 +122,10 @@ def rotate(images, magnitude):
 
 
 def shear_y(images, magnitude):
-    """Show each column from `magnitude` times its distance from the left further down, bicubic.
+    """Shift each column up by `magnitude` times its distance from the left edge, bicubic.
 
-    A value that would be whole but for rounding errors may be one off Pillow's, which makes others
-    in double precision before it rounds down.
+    A value may differ by 1 from Pillow's, which computes in double precision: before rounding down,
+    a rounding error may move it across a whole number.
     """
     height = images.shape[1]
     rows, columns = _positions(images)
@@ -166,8 +166,9 @@ OPERATIONS = {
 
 
 def _blend(degenerate, images, factor):
-    """Go from `degenerate` by `factor` of the way to `images`, and round down."""
-    # Clipped beyond all it can be, so that no compiler fuses it with the sum: Pillow rounds both.
+    """Interpolate from `degenerate` (factor 0) to `images` (factor 1), and round down."""
+    # The clip changes no value. It keeps compilers from fusing product and sum, which Pillow rounds
+    # separately.
     change = ops.clip(factor * (images - degenerate), -512, 512)
     return ops.floor(ops.clip(degenerate + change, 0, 255))
 
@@ -191,8 +192,8 @@ def _count_each(levels, bins):
 
 
 def _floor_divide(dividend, divisor):
-    """Divide whole numbers up to 2**22 and round down, in float32: integers cost twice as much."""
-    # Half a unit more keeps quotients off whole numbers, where a rounding error would show.
+    """Divide whole numbers up to 2**22 and round down, in float32, which is faster than int32."""
+    # Adding 0.5 keeps quotients away from whole numbers, where a rounding error would matter.
     return ops.floor((dividend + 0.5) / divisor)
 
 

@@ -10,7 +10,7 @@ from small_vit.layers.counter_random import uniform
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class PaddedRandomCrop(ImageAugmentation):
-    """Pads each image on all sides and cuts it back to its size, at an offset of its own.
+    """Pads each image on all sides and crops it to its size, at an offset drawn for each image.
 
     It shifts the image by whole pixels, -`padding` to `padding` down and right, all equally likely.
 
@@ -27,10 +27,9 @@ class PaddedRandomCrop(ImageAugmentation):
         Images of the same shape, of the layer's compute type.
 
     Raises:
-        ValueError: if `padding` is no integer or below 0.
+        ValueError: if `padding` is not an integer or below 0.
 
-    Source: the paper's code, which crops so with padding 4; first He et al., arXiv 1512.03385,
-    section 4.2.
+    Source: He et al., arXiv 1512.03385, section 4.2; the paper's code uses it with padding 4.
     """
 
     def __init__(self, padding=4, fill=0.0, seed=None, **kwargs):
@@ -56,7 +55,7 @@ def draw_offsets(key, batch, padding):
     """Draw where in the padded image each crop begins.
 
     Args:
-        key: From `small_vit.counter_random`.
+        key: From `small_vit.layers.counter_random`.
         batch: Number of images.
         padding: Pixels on each side.
 
@@ -68,7 +67,7 @@ def draw_offsets(key, batch, padding):
 
 
 def crop(images, rows, columns, padding, fill=0.0):
-    """Cut each image out of its padded self.
+    """Crop each image out of its padded version.
 
     Args:
         images: `(batch, height, width, channels)`.

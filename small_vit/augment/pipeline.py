@@ -1,4 +1,4 @@
-"""From an `AugmentConfig` to what happens to a batch."""
+"""The augmentation layers of an `AugmentConfig`."""
 
 import numpy as np
 
@@ -6,11 +6,11 @@ from small_vit.augment import AutoAugment, Mix, PaddedRandomCrop, RandomErasing
 
 
 def raw_augmentation(augment, mean, variance):
-    """Return what an `AugmentConfig` does to raw images, before they are normalised.
+    """Return the augmentation of raw images, before they are normalised.
 
     Args:
         augment: `AugmentConfig`.
-        mean, variance: Of each channel, in units of pixel values.
+        mean, variance: Those of each channel, in units of pixel values.
 
     Returns:
         `(layers, mix)`: a list of layers on images, and a `Mix` or None.
@@ -23,7 +23,7 @@ def raw_augmentation(augment, mean, variance):
     if augment.erasing:
         fill = np.asarray(mean)
         if augment.erasing_fill == "raw_mean":
-            # The paper's code erases normalised images and fills with the raw means, of 1.
+            # The paper's code erases normalised images and fills with the raw means (in 0..1).
             fill = fill + np.sqrt(variance) * fill / 255
         layers.append(RandomErasing(augment.erasing, fill=fill.tolist()))
     return layers, Mix(augment.mix) if augment.mix else None

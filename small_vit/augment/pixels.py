@@ -1,30 +1,29 @@
-"""Reading pixels by their positions, and telling those of a box, in each image its own."""
+"""Reads pixels by position, and finds the pixels in a box, separately for each image."""
 
 from keras import ops
 
 
 def take_each(values, positions):
-    """Return the values at an image's own positions, for each image of the batch.
+    """Return the values at positions given for each image of the batch.
 
-    Nothing is read across images, so that devices that share a batch need nothing of one another.
+    Nothing is read across images, so devices that share a batch need no communication.
 
     Args:
         values: `(batch, length, …)`.
         positions: int32 `(batch, …)`, 0 to below `length`.
 
     Returns:
-        The positions' shape, followed by what the values have beyond `length`.
+        The shape of `positions`, followed by the axes of `values` after `length`.
     """
     return ops.vectorized_map(lambda image: ops.take(*image, axis=0), (values, positions))
 
 
 def take_pixels(images, rows, columns):
-    """Return the pixel at a row and a column of each image, for each place of the output.
+    """Return pixels at rows and columns given for each image and each pixel of the output.
 
     Args:
         images: `(batch, height, width, channels)`.
-        rows, columns: int32, together `(batch, out_height, out_width)`, where either may have
-            sizes of 1 to broadcast; inside the image.
+        rows, columns: int32, broadcastable to `(batch, out_height, out_width)`; inside the image.
 
     Returns:
         `(batch, out_height, out_width, channels)`.
@@ -35,7 +34,7 @@ def take_pixels(images, rows, columns):
 
 
 def inside_boxes(image_size, top, bottom, left, right):
-    """Tell the pixels of a box in each image.
+    """Return which pixels are inside a box, in each image.
 
     Args:
         image_size: (height, width).

@@ -12,19 +12,19 @@ from small_vit.layers.counter_random import uniform
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class RandomAffine(ImageAugmentation):
-    """Flips, rotates, zooms and shifts each image by its own draw, in one bilinear resampling.
+    """Flips, rotates, zooms and shifts each image at random, in one bilinear resampling.
 
-    It does in one matrix and one gather what `RandomFlip("horizontal")`, `RandomRotation`,
-    `RandomZoom` and `RandomTranslation` do in this order, with their fill (`"reflect"`), and unlike
-    them it compiles with XLA: one of those inside a model turns XLA off for the whole step.
+    It replaces Keras's `RandomFlip("horizontal")`, `RandomRotation`, `RandomZoom` and
+    `RandomTranslation`, in this order and with their fill (`"reflect"`), by one matrix and one
+    gather. Unlike them it compiles with XLA; one of them in a model turns XLA off for the step.
 
     Args:
         flip: Whether to mirror left to right with probability 1/2.
         rotation: Largest rotation either way, in turns.
-        zoom: Largest zoom: the seen part of the image is 1 - zoom to 1 + zoom times as high, and
-            as wide by a draw of its own.
-        translation: Largest shift either way, as a fraction of the side, drawn apart down and
-            right.
+        zoom: Largest zoom: the visible part of the image is 1 - zoom to 1 + zoom times as high. The
+            same holds for the width, drawn separately.
+        translation: Largest shift either way, as a fraction of the side, drawn separately for the
+            two directions.
         seed: Seed of the draws.
 
     Call arguments:
@@ -78,7 +78,7 @@ class RandomAffine(ImageAugmentation):
 
 
 def affine_matrices(mirror, angle, zoom_y, zoom_x, down, right):
-    """Return the maps from an output pixel to the input pixel it shows, about the image's centre.
+    """Return the matrices from output pixels to input pixels, relative to the image's centre.
 
     Args:
         mirror: `(batch,)`, -1 to flip left to right, else 1.
@@ -87,8 +87,8 @@ def affine_matrices(mirror, angle, zoom_y, zoom_x, down, right):
         down, right: `(batch,)`, pixels.
 
     Returns:
-        `(batch, 2, 3)`, rows y and x, columns y, x and constant: flip, then rotation, then zoom,
-        then shift of the image, thus read in the reverse order from the output.
+        `(batch, 2, 3)`: rows y and x, columns y, x and constant. The image is flipped, then
+        rotated, zoomed and shifted; the matrix applies the inverses in reverse order.
     """
     cos, sin = ops.cos(angle), ops.sin(angle)
     y_from_y, y_from_x = cos * zoom_y, sin * zoom_x
@@ -100,7 +100,7 @@ def affine_matrices(mirror, angle, zoom_y, zoom_x, down, right):
 
 
 def warp(images, matrices):
-    """Resample `images` bilinearly where `matrices` say, reflecting at the borders.
+    """Resample `images` bilinearly at the positions of `matrices`, reflecting at the borders.
 
     Args:
         images: `(batch, height, width, channels)`.
@@ -116,17 +116,17 @@ def warp(images, matrices):
     source_y = m[:, 0, 0] * y + m[:, 0, 1] * x + m[:, 0, 2] + (height - 1) / 2
     source_x = m[:, 1, 0] * y + m[:, 1, 1] * x + m[:, 1, 2] + (width - 1) / 2  # (batch, h, w)
     top, left = ops.floor(source_y), ops.floor(source_x)
-    below, beside = source_y - top, source_x - left
+    part_down, part_right = source_y - top, source_x - left
 
     def tap(row, column, weight):
         pixels = take_pixels(images, _reflect(row, height), _reflect(column, width))
         return pixels * ops.cast(weight, images.dtype)[..., None]
 
     return (
-        tap(top, left, (1 - below) * (1 - beside))
-        + tap(top, left + 1, (1 - below) * beside)
-        + tap(top + 1, left, below * (1 - beside))
-        + tap(top + 1, left + 1, below * beside)
+        tap(top, left, (1 - part_down) * (1 - part_right))
+        + tap(top, left + 1, (1 - part_down) * part_right)
+        + tap(top + 1, left, part_down * (1 - part_right))
+        + tap(top + 1, left + 1, part_down * part_right)
     )
 
 

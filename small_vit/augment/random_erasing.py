@@ -7,7 +7,7 @@ from small_vit.augment.image_augmentation import ImageAugmentation
 from small_vit.augment.pixels import inside_boxes
 from small_vit.layers.counter_random import uniform
 
-# The reference's 100: of the default boxes one in 22 does not fit, so 10 in a row are never seen.
+# The reference tries 100 times. 10 are enough: of the default boxes only 1 in 22 does not fit.
 _TRIES = 10
 
 
@@ -15,16 +15,16 @@ _TRIES = 10
 class RandomErasing(ImageAugmentation):
     """Overwrites a random rectangle of some of the images with one colour.
 
-    Area and aspect ratio are drawn uniformly, again where the rectangle would not be smaller than
-    the image, up to ten times; after that the image stays whole.
+    Area and aspect ratio are drawn uniformly. They are drawn again if the rectangle is not smaller
+    than the image, up to ten times in total; after that the image is not changed.
 
-    The paper of SPT and LSA erases after normalisation and fills with the channels' means as they
-    were before it. In pixel values that is `fill=255 * (mean + std * mean)`.
+    The paper of SPT and LSA erases after normalisation and fills with the channel means from before
+    normalisation. In pixel values that is `fill=255 * (mean + std * mean)`.
 
     Args:
-        probability: Part of the images to erase in, 0 to 1.
+        probability: Probability to erase in an image, 0 to 1.
         area: Smallest and largest part of the image that is erased.
-        aspect: Smallest and largest height of the rectangle in widths.
+        aspect: Smallest and largest ratio of the rectangle's height to its width.
         fill: Value, or a value for each channel.
         seed: Seed of the draws.
 
@@ -95,14 +95,14 @@ def draw_boxes(key, batch, image_size, probability, area, aspect):
     """Draw a box for each image.
 
     Args:
-        key: From `small_vit.counter_random`.
+        key: From `small_vit.layers.counter_random`.
         batch: Number of images.
         image_size: (height, width).
         probability, area, aspect: As for `RandomErasing`.
 
     Returns:
-        top, bottom, left and right, whole numbers as float32 `(batch,)`, with the first row and
-        column beyond the box; an empty box where nothing is to be erased.
+        top, bottom, left and right, whole numbers as float32 `(batch,)`. Bottom and right are the
+        first row and column beyond the box. The box is empty if nothing is erased.
     """
     image_height, image_width = image_size
     unit = uniform(key, (2 * _TRIES + 3, batch))

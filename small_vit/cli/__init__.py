@@ -15,7 +15,7 @@ COMMANDS = {
     "sweep": "train all arms of a named ablation on the same seeds",
     "predict": "classify image files with a trained model",
     "evaluate": "measure a trained model on the test set",
-    "report": "make the report of a run anew",
+    "report": "write the report of a run again",
 }
 
 
@@ -42,7 +42,7 @@ def _overview():
         [
             "Vision Transformers trained from scratch on small datasets.",
             "",
-            "small-vit COMMAND …; small-vit COMMAND --help explains each:",
+            "small-vit COMMAND …; small-vit COMMAND --help explains each command:",
             "",
             *lines,
         ]

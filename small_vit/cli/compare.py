@@ -13,15 +13,15 @@ Typical use:
   {prog} --recipe cpu --seeds 5 --data-dir DIR   run it, or resume it
   {prog} --resume runs/compare-cpu               the same
 
-What holds for small-vit sweep holds here: runs that have a row are skipped, one that was stopped
-continues from its checkpoint, one that fails does not stop the others (exit code 1)."""
+As with small-vit sweep, runs that have a row are skipped, and a run that was stopped resumes from
+its checkpoint. A run that fails does not stop the others (exit code 1)."""
 
 
 def main(arguments, prog="small-vit compare", results=None):
     """Run the command line; see `small_vit.cli.sweep.main`."""
     with exit_on_input_error():
         if "--vanilla" in arguments:
-            raise InputError("A comparison trains the plain model too: leave --vanilla out.")
+            raise InputError("A comparison trains the plain model too: leave out --vanilla.")
         called = f"python {prog} --compare" if prog == "run_cifar100.py" else prog
         description = DESCRIPTION.format(prog=called)
         options, config = parse(CompareOptions, arguments, called, description, _resumed)

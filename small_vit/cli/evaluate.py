@@ -14,8 +14,8 @@ from small_vit.errors import exit_on_input_error
 class CommandLine:
     """Measure a run's trained model on the test set of the run's data, and print the metrics.
 
-    A run has been measured at its end; its result.json holds the same numbers. This measures the
-    saved model anew, for instance on another machine.
+    A run does this at its end: its result.json holds the same numbers. This command measures the
+    saved model again, for instance on another machine.
     """
 
     run: tyro.conf.Positional[Path]

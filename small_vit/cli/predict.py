@@ -16,27 +16,27 @@ BATCH_SIZE = 32
 
 
 ANY_BYTES = "surrogateescape"
-"""How files' names are written: Linux allows bytes in them that are no text."""
+"""How file names are written: on Linux they may hold bytes that are not text."""
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Print the five most probable classes of images, by a run's trained model.
+    """Classify images with a trained model: print the five most probable classes of each.
 
-    An image that cannot be read is named and left out; the exit code is 1 then.
+    An image that cannot be read is reported and skipped; the exit code is then 1.
     """
 
     model: tyro.conf.Positional[Path]
-    """A run directory, or a .keras file (with classes.json beside it to print names)."""
+    """A run directory, or a .keras file (with classes.json next to it to print names)."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Image files of any size; they are cropped to the model's shape and resized."""
     outputs: Literal["logits", "probabilities"] | None = None
-    """What the model gives. Default: what its last layer tells."""
+    """What the model outputs. Default: read from its last layer."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
     """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
     csv: Path | None = None
-    """Print nothing and write this table: a row for each image with its file, its most probable
-    class, that one's probability, and the probability of every class."""
+    """Write a table to this file instead of printing: a row for each image with its file, its most
+    probable class, the probability of that class, and the probability of every class."""
 
 
 def main(arguments, prog="small-vit predict"):
@@ -54,7 +54,7 @@ def main(arguments, prog="small-vit predict"):
         sys.stdout.reconfigure(errors=ANY_BYTES)
     unreadable = []
 
-    def leave_out(error):
+    def report_and_skip(error):
         print(f"error: {error}", file=sys.stderr)
         unreadable.append(error)
 
@@ -71,10 +71,10 @@ def main(arguments, prog="small-vit predict"):
         model, names = load_model(options.model)
         kind = options.outputs or kind_of_outputs(model)
         batch_size = min(BATCH_SIZE, len(options.images))
-        # Results that are printed on the terminal show by themselves how far it is.
+        # Results that are printed on the terminal need no progress bar.
         with _progress(hidden=options.csv is None and sys.stdout.isatty()) as progress:
             paths = progress.track(options.images, description="")
-            predicted = predict_files(model, paths, kind, batch_size, leave_out)
+            predicted = predict_files(model, paths, kind, batch_size, report_and_skip)
             if options.csv:
                 _write_table(options.csv, predicted, names)
             else:
@@ -117,8 +117,8 @@ def _print_most_probable(predicted, names):
 def _write_table(path, predicted, names):
     from small_vit.files import written_whole
 
-    how = {"newline": "", "encoding": "utf-8", "errors": ANY_BYTES}
-    with written_whole(path) as partial, partial.open("w", **how) as file:
+    mode = {"newline": "", "encoding": "utf-8", "errors": ANY_BYTES}
+    with written_whole(path) as partial, partial.open("w", **mode) as file:
         table = csv.writer(file)
         table.writerow(["file", "class", "probability", *names])
         for image, row in predicted:

@@ -1,4 +1,4 @@
-"""What a process that trains needs before Keras is imported: its malloc, backend and caches.
+"""Set-up of a process that trains, before Keras is imported: malloc, backend and caches.
 
 Nothing here imports Keras.
 """
@@ -15,27 +15,27 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 _OF_TRAIN = ("markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn", "tyro")
 EXTRAS = {name: name for name in (*BACKENDS, "ray")} | dict.fromkeys(_OF_TRAIN, "train")
-"""The extra of this package that brings a module."""
+"""Which extra of this package installs a module."""
 
 MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
 """GLIBC_TUNABLES of a process that trains.
 
-Every train step frees what the next one needs again. By default glibc returns it to the
-kernel in between, which then clears hundreds of MB in pages of 4 KB for every step on a CPU. These
-settings ask for huge pages, and keep what was freed.
+Every train step frees memory that the next one needs again. By default glibc returns it to the
+kernel in between. On a CPU the kernel then clears hundreds of MB for every step, in pages of 4 KB.
+These settings ask for huge pages and keep freed memory in the process.
 """
 
 
 def keep_freed_memory(program):
-    """Start this process over with `MALLOC`, which glibc reads only then; once, and on Linux.
+    """Restart this process once with `MALLOC`, on Linux: glibc reads it only at the start.
 
-    The process starts over only where Python itself runs the program's file. A debugger, a
-    profiler, a notebook or another script that runs it would start over too, and a program read
-    from a pipe is gone by then: there the process keeps the malloc that it has.
+    The process restarts only where Python itself runs the program's file. Otherwise it keeps the
+    malloc that it has: a debugger, a profiler, a notebook or a script that runs the program would
+    be restarted too, and a program read from a pipe cannot be read again.
 
     Args:
-        program: Frame of the module code of the program, at its beginning: what it has done before
-            is done twice.
+        program: Frame of the program's module code. Call this first: everything before it runs
+            twice.
     """
     unset = sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ
     if unset and _is_run_by_python(program):
@@ -46,7 +46,7 @@ def keep_freed_memory(program):
 def _is_run_by_python(program):
     """Whether a frame runs a file that Python was started with, by its path or by -m."""
     _, *callers = (frame for frame, _ in traceback.walk_stack(program))
-    # -m runs its module by runpy. A script that uses runpy is itself among the callers.
+    # Python's -m uses runpy. Another script that uses runpy is itself among the callers.
     by_python = all(caller.f_globals.get("__name__") == "runpy" for caller in callers)
     return by_python and os.path.isfile(program.f_globals.get("__file__", ""))
 
@@ -54,17 +54,17 @@ def _is_run_by_python(program):
 def prepare_backend(arguments):
     """Set what must be set before Keras is imported: KERAS_BACKEND and caches.
 
-    The backend is that of --backend, else the one of the run or sweep of --resume.
+    The backend is that of --backend, else that of the run or sweep in the folder of --resume.
     """
     resumed = resumed_folder(arguments)
     backend = _value_of("--backend", arguments) or (resumed and backend_of(resumed))
-    if backend in BACKENDS:  # another one is the real parser's to refuse
+    if backend in BACKENDS:  # the real parser refuses others
         os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # JAX compiles a train step once a machine, not once a run.
+    # JAX compiles a train step once per machine, not once per run.
     cache = Path.home() / ".cache" / "small_vit" / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
-    # The many small programs that build a model, too: by default JAX keeps what took it a second.
+    # Also cache the many small programs that build a model: by default JAX caches only slow ones.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
@@ -75,7 +75,7 @@ def resumed_folder(arguments):
 
 
 def _value_of(flag, arguments):
-    """The value of a flag, or None; what is wrong with it is for the real parser to say."""
+    """The value of a flag, or None. The real parser reports what is wrong with it."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument(flag, nargs="?", dest="value")
     return parser.parse_known_args(arguments)[0].value
@@ -87,7 +87,7 @@ def backend_of(directory):
         try:
             return json.loads(path.read_text(encoding="utf-8"))["backend"]
         except (OSError, ValueError, KeyError, TypeError):
-            continue  # what is wrong with it is for the run's own reader to say
+            continue  # reported when the run itself is read
     return None
 
 
@@ -97,7 +97,7 @@ def run_command(module, arguments, **options):
     Args:
         module: Name of a module with a function `main`.
         arguments: List of strings.
-        **options: What its `main` is called with, beside the arguments.
+        **options: Further arguments of its `main`.
 
     Returns:
         Exit code.

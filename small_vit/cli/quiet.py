@@ -12,30 +12,30 @@ START_UP_LINES = re.compile(
     r"|^WARNING: All log messages before absl::InitializeLog"
     r"|^To enable the following instructions"
 )
-"""What TensorFlow tells at each start: notes and warnings of its logger."""
+"""What TensorFlow prints at each start: notes and warnings of its logger."""
 
 NO_GPU = re.compile(r"failed call to cuInit")
-"""An error of TensorFlow's logger, and the usual one on a machine without an Nvidia GPU."""
+"""An error that TensorFlow logs on a machine without an Nvidia GPU."""
 
 
 def import_keras():
-    """Import Keras and its backend; of what they print on standard error, errors are shown."""
+    """Import Keras and its backend; of what they print to standard error, show only errors."""
     if "keras" in sys.modules:
         return
-    with _errors_alone():
+    with _only_errors():
         import keras
 
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            tf.config.list_physical_devices()  # It looks for GPUs only then.
+            tf.config.list_physical_devices()  # TensorFlow looks for GPUs only now.
 
 
 @contextmanager
-def _errors_alone():
-    """Hold back what the process writes to standard error, C++ included; then show its errors.
+def _only_errors():
+    """Hide start-up lines that the process, C++ included, writes to standard error.
 
-    If the block raises, all of it is shown.
+    The rest is shown when the block ends. If the block raises, everything is shown.
     """
     sys.stderr.flush()
     stream = os.dup(2)

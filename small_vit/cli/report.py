@@ -1,4 +1,4 @@
-"""`small-vit report RUN`: make the report of a run anew."""
+"""`small-vit report RUN`: write the report of a run again."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from small_vit.errors import exit_on_input_error
 
 @dataclass(frozen=True)
 class CommandLine:
-    """Make report.md and its pictures of a finished run anew, from its files and its data."""
+    """Write report.md and the pictures of a finished run again, from its files and its data."""
 
     run: tyro.conf.Positional[Path]
     """A run directory."""

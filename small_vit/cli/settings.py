@@ -1,4 +1,4 @@
-"""The settings of an experiment as flags: what the commands that train have in common."""
+"""The settings of an experiment as flags, shared by the commands that train."""
 
 import argparse
 from dataclasses import dataclass, field, make_dataclass
@@ -16,49 +16,49 @@ SECTIONS = ("data", "train", "augment", "model")
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What the commands that train have in common, beside the settings of an experiment."""
+    """Options of all commands that train, in addition to the settings of an experiment."""
 
     recipe: Literal[tuple(RECIPES)] = "keras-example"
-    """Where every setting below starts from; small_vit/recipes.py describes each."""
+    """Recipe that gives the defaults of all settings; small_vit/recipes.py describes each."""
     out: Path | None = None
-    """Folder of what is written. Default: one under runs/."""
+    """Folder to write to. Default: a new one under runs/."""
     resume: Path | None = None
-    """Resume what was stopped in this folder; it ends with the numbers of an uninterrupted run. At
-    a constant learning rate it may also be given more --epochs."""
+    """Resume what was stopped in this folder. The result is that of an uninterrupted run. At a
+    constant learning rate you may also raise --epochs."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
     """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
     tensorboard: bool = False
-    """Write TensorBoard's curves into the folder of each run."""
+    """Write curves for TensorBoard into the folder of each run."""
     checkpoint_minutes: float = CHECKPOINT_MINUTES
-    """Save a checkpoint this often within an epoch; after each epoch there is always one."""
+    """Minutes between checkpoints within an epoch; one is always saved after each epoch."""
 
 
 def parse(options_class, arguments, prog, description, resumed):
-    """Read a command line in two passes: the experiment it starts from, then the changes to that.
+    """Parse a command line in two passes: first the recipe or resumed run, then changes to it.
 
     Args:
         options_class: `TrainingOptions` or a subclass.
         arguments: List of strings.
         prog: The command's name.
         description: What `--help` prints first.
-        resumed: From the folder of --resume to `(ExperimentConfig, options)`: what was stopped
-            there, and a dict of the options that belong to it.
+        resumed: Function from the folder of --resume to `(ExperimentConfig, options)`: the
+            experiment that was stopped there, and a dict of its other options.
 
     Returns:
         `(options, ExperimentConfig)`.
 
     Raises:
-        InputError: if a value is out of range, or `--resume` names nothing.
+        InputError: if a value is out of range, or the folder of `--resume` holds nothing to resume.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    # What is wrong with them is for the real parser to say.
+    # The real parser, below, reports what is wrong with them.
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
     known, _ = first.parse_known_args(arguments)
     if known.resume is None:
-        base, belonging = RECIPES.get(known.recipe, keras_example)(), {}
+        base, resumed_options = RECIPES.get(known.recipe, keras_example)(), {}
     else:
-        base, belonging = resumed(known.resume)
+        base, resumed_options = resumed(known.resume)
     with_settings = make_dataclass(
         options_class.__name__,
         [
@@ -73,7 +73,7 @@ def parse(options_class, arguments, prog, description, resumed):
         args=arguments,
         prog=prog,
         description=description,
-        default=with_settings(recipe=base.recipe, **belonging),
+        default=with_settings(recipe=base.recipe, **resumed_options),
         config=(tyro.conf.OmitArgPrefixes,),
     )
     if options.checkpoint_minutes < 0:
@@ -81,6 +81,6 @@ def parse(options_class, arguments, prog, description, resumed):
             f"--checkpoint-minutes must be at least 0. Received: {options.checkpoint_minutes}."
         )
     if options.resume and options.out:
-        raise InputError("--resume writes into the folder that it resumes: leave --out out.")
+        raise InputError("--resume writes into the folder that it resumes: leave out --out.")
     sections = {name: getattr(options, name) for name in SECTIONS}
     return options, ExperimentConfig(options.recipe, base.arm, **sections)

@@ -15,32 +15,32 @@ baseline.
 
 Typical use:
   {prog} --list                              the sweeps and their arms
-  {prog} parts --recipe cpu --dry-run        what is left, and how long it will take
+  {prog} parts --recipe cpu --dry-run        list what is left, and estimate the time
   {prog} parts --recipe cpu --data-dir DIR   run it, or resume it
-  {prog} parts --epochs 2                    a quick trial, in a folder of its own
+  {prog} parts --epochs 2                    a quick trial, in its own folder
   {prog} parts --ray HOST:6379               on a Ray cluster
 
 The same command resumes a sweep that was stopped: runs that have a row are skipped, one that was
-stopped continues from its checkpoint. A run that fails does not stop the others (exit code 1)."""
+stopped resumes from its checkpoint. A run that fails does not stop the others (exit code 1)."""
 
 
 @dataclass(frozen=True)
 class CompareOptions(TrainingOptions):
-    """What the command line says beside the settings."""
+    """Options of `small-vit compare`."""
 
     seeds: int = 3
     """Number of seeds of each arm, counted from --seed."""
     dry_run: bool = False
     """Print the runs, which of them are finished, and how long the others will take."""
     rows: Path | None = None
-    """File of rows, one a finished run. Default: rows.jsonl in the folder."""
+    """File of rows, one per finished run. Default: rows.jsonl in the folder."""
     ray: str | None = None
     """Train on the Ray cluster at this address; folder and data must be shared by its nodes."""
 
 
 @dataclass(frozen=True)
 class SweepOptions(CompareOptions):
-    """What the command line says beside the settings."""
+    """Options of `small-vit sweep`."""
 
     sweep: tyro.conf.Positional[str] = ""
     """Name of the sweep; --list describes each."""
@@ -69,10 +69,10 @@ def main(arguments, prog="small-vit sweep", results=None):
 
 
 def plan_and_run(name, config, options, results):
-    """Make the plan of a sweep and run it, or show it.
+    """Plan a sweep, then run it or, with --dry-run, print the plan.
 
     Args:
-        name: Of the sweep.
+        name: Name of the sweep.
         config: `ExperimentConfig` that its arms change.
         options: `CompareOptions`.
         results: As in `main`.
@@ -92,12 +92,12 @@ def plan_and_run(name, config, options, results):
         refuse_another(plan)
         _print_plan(plan, left, results)
         return 0
-    once = {
+    per_run = {
         "tensorboard": options.tensorboard,
         "checkpoint_minutes": options.checkpoint_minutes,
     }
     try:
-        failed = run_plan(plan, left, options.ray, **once)
+        failed = run_plan(plan, left, options.ray, **per_run)
     except KeyboardInterrupt:
         print("\nInterrupted. Resume with the same command.")
         return 130
@@ -133,7 +133,7 @@ def _print_plan(plan, left, results):
     from small_vit.training.progress import clock
 
     paths = {plan.rows_path, *(Path(results).glob("*.jsonl") if results else ())}
-    # A run may have a row in the file of each sweep that it is part of.
+    # Several sweeps may share a run: it then has a row in the file of each.
     rows = {row.config_hash: row for path in sorted(paths) for row in read_rows(path)}
     of_recipe = [row for row in rows.values() if row.recipe == plan.base.recipe]
     measured = of_recipe or list(rows.values())
@@ -142,12 +142,12 @@ def _print_plan(plan, left, results):
     for run in plan.runs:
         state = "finished"
         if run in left:
-            stopped = RunDirectory(run.directory).begun()
+            stopped = RunDirectory(run.directory).started()
             state = f"{'stopped' if stopped else 'to do':<8}  {clock(estimate([run], pace))}"
         print(f"{run.name:<{width}}  {state}")
     devices = "; ".join(sorted({row.device for row in measured}))
     other = "" if of_recipe else " of other recipes"
-    source = f"judged by {len(measured)} measured runs{other} on {devices}, one run at a time"
+    source = f"estimated from {len(measured)} measured runs{other} on {devices}, one run at a time"
     if not measured:
         source = "no run has been measured"
     time = clock(estimate(left, pace))

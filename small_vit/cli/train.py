@@ -16,17 +16,17 @@ Patch Tokenization (SPT) and Locality Self-Attention (LSA).
 Typical use:
   {prog} --recipe digits                  a small model on embedded data, in a minute, offline
   {prog} --vanilla --data-dir DIR         the Keras example's plain ViT
-  {prog} --data-dir DIR                   its SPT+LSA ViT
-  {prog} --shifts cardinal --temperature head    any part, switched on its own
+  {prog} --data-dir DIR                   the Keras example's SPT+LSA ViT
+  {prog} --shifts cardinal --temperature head    change single parts
   {prog} --resume runs/NAME               resume a run that was stopped
 {compare}
 
-The defaults shown are those of the recipe (--recipe NAME --help shows another's)."""
+The defaults shown are those of the recipe. --recipe NAME --help shows those of another."""
 
 
 @dataclass(frozen=True)
 class TrainOptions(TrainingOptions):
-    """What the command line says beside the settings."""
+    """Options of `small-vit train`."""
 
     vanilla: bool = False
     """Train the plain model: without SPT (no shifts, no patch norm) and without LSA."""
@@ -62,8 +62,8 @@ def main(arguments, prog="small-vit train"):
                 options.checkpoint_minutes,
             )
         except KeyboardInterrupt:
-            again = f"{_command(prog)} --resume {shlex.quote(str(directory))}"
-            advice = again if RunDirectory(directory).begun() else "the same command"
+            resume_command = f"{_command(prog)} --resume {shlex.quote(str(directory))}"
+            advice = resume_command if RunDirectory(directory).started() else "the same command"
             print(f"\nInterrupted. Resume with: {advice}")
             return 130
         except TrainingDiverged as error:
@@ -93,7 +93,8 @@ def _vanilla(config, options):
         given = [name for name in plain if getattr(config.model, name) != getattr(model, name)]
         if given:
             raise InputError(
-                f"--vanilla switches SPT and LSA off: leave it out, or {' and '.join(given)}."
+                "--vanilla switches off SPT and LSA. Leave it out, or leave out "
+                f"{' and '.join(given)}."
             )
     return vanilla(config)
 

@@ -1,4 +1,4 @@
-"""Small image datasets, with the subsets and hold-outs that training needs."""
+"""Small image datasets, with subsets and validation splits."""
 
 from small_vit.data.dataset import Dataset, fingerprint
 from small_vit.data.registry import DATASETS, load_dataset

@@ -5,20 +5,20 @@ import numpy as np
 
 
 class ShuffledBatches(keras.utils.PyDataset):
-    """Batches in an order that depends on the seed and the epoch alone, so that it can be resumed.
+    """Batches in an order that depends only on seed and epoch, so that training can be resumed.
 
-    The last batch of an epoch is smaller, unless it is dropped; with several devices it is cut to a
-    multiple of their number, since JAX gives each the same share.
+    The last batch of an epoch is smaller, unless it is dropped. With several devices it is cut to a
+    multiple of their number, since JAX gives each device an equal share.
 
     Args:
         split: Images and labels.
         num_classes: Width of the one-hot targets.
-        batch_size: Images a batch.
+        batch_size: Images per batch.
         seed: See above.
         devices: Number of devices that share a batch.
-        passes: Passes over the images in an epoch, one after the other: only the batch in which one
-            ends and the next begins may hold an image twice.
-        drop_last: Whether an epoch ends before its smaller last batch.
+        passes: Passes over the images in an epoch, one after the other. Only a batch in which one
+            pass ends and the next begins may hold an image twice.
+        drop_last: Whether the smaller last batch of an epoch is left out.
     """
 
     def __init__(self, split, num_classes, batch_size, seed, devices=1, passes=1, drop_last=False):

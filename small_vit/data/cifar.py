@@ -21,14 +21,14 @@ SIDE, CHANNELS = 32, 3
 
 @dataclass(frozen=True)
 class Publication:
-    """The files a CIFAR is published as."""
+    """The published files of a CIFAR dataset."""
 
     url: str
     """Where the archive is."""
     sha256: str
-    """Digest of the archive, as Keras's own loader checks it."""
+    """Digest of the archive, the one that Keras's own loader checks."""
     cache_name: str
-    """Name Keras's own loader gives the archive in its cache, so that it is fetched once."""
+    """Name of the archive in the cache of Keras's own loader, so that both share a download."""
     folder: str
     """Folder in the archive."""
     train: tuple[str, ...]
@@ -73,12 +73,12 @@ CIFAR10_FILES = Publication(
 
 @dataclass(frozen=True)
 class Cifar:
-    """One of the labellings of a CIFAR."""
+    """A CIFAR dataset: its files and which labels to read."""
 
     name: str
     """Name of the dataset."""
     published: Publication
-    """Its files."""
+    """Its published files."""
     labels_key: str
     """Entry of a batch that holds the labels."""
     names_key: str
@@ -101,21 +101,21 @@ CIFAR10 = Cifar("cifar10", CIFAR10_FILES, "labels", "label_names", 10)
 def load_cifar(which: Cifar, data_dir: Path | None = None) -> Dataset:
     """Load CIFAR-10 or CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels.
 
-    The pickles in it are read without running anything they ask for, and an archive is read in
-    place: nothing is unpacked to disk.
+    The pickles are read without running any code in them. An archive is read directly: nothing is
+    unpacked to disk.
 
     Args:
         which: `CIFAR10`, `CIFAR100` (100 fine classes) or `CIFAR100_COARSE` (its 20 superclasses).
         data_dir: A folder that holds the published folder (`cifar-100-python/` or
             `cifar-10-batches-py/`) or archive (`cifar-100-python.tar.gz` or
-            `cifar-10-python.tar.gz`); or either of them itself. Default: the archive in Keras's
+            `cifar-10-python.tar.gz`), or the path of one of these. Default: the archive in Keras's
             download cache.
 
     Returns:
         The dataset, images (32, 32, 3).
 
     Raises:
-        InputError: if the files are missing, damaged or not the published kind, or cannot be
+        InputError: if the files are missing, damaged or not the published ones, or cannot be
             downloaded.
 
     Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009.
@@ -159,7 +159,7 @@ def _locate(path: Path, published: Publication) -> Path:
 
 
 def _open_files(path: Path, published: Publication) -> Iterator[tuple[str, str, BinaryIO]]:
-    """Yield (name, what to call it in a message, stream) for each file of a folder or archive."""
+    """Yield (name, name for messages, stream) for each file of a folder or archive."""
     if path.is_file():
         yield from _open_members(path, published)
         return
@@ -175,7 +175,7 @@ def _open_files(path: Path, published: Publication) -> Iterator[tuple[str, str, 
 
 
 def _open_members(path: Path, published: Publication) -> Iterator[tuple[str, str, BinaryIO]]:
-    """Yield the archive's files in the order they lie, so that it is decompressed once."""
+    """Yield the files in their order in the archive, so that it is decompressed only once."""
     missing = {str(PurePosixPath(published.folder, name)): name for name in published.files}
     try:
         with gzip.open(path) as plain, tarfile.open(fileobj=plain, mode="r:") as archive:
@@ -184,7 +184,7 @@ def _open_members(path: Path, published: Publication) -> Iterator[tuple[str, str
                 if member.isreg() and path_inside in missing:
                     name = missing.pop(path_inside)
                     yield name, f"{path}: {member.name}", archive.extractfile(member)
-            # To the end, where gzip keeps its checksum.
+            # Read to the end, where gzip has its checksum.
             while plain.read(2**20):
                 pass
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
@@ -220,7 +220,7 @@ def _batch(which: Cifar, content: dict, source: str) -> tuple[np.ndarray, np.nda
     if not isinstance(labels, list) or len(labels) != len(rows):
         received = len(labels) if isinstance(labels, list) else type(labels).__name__
         raise InputError(
-            f"{source}: {which.labels_key} must be a list of {len(rows)} labels, one an image. "
+            f"{source}: {which.labels_key} must be a list of {len(rows)} labels, one per image. "
             f"Received: {received}."
         )
     for label in labels:
@@ -237,7 +237,7 @@ def _batch(which: Cifar, content: dict, source: str) -> tuple[np.ndarray, np.nda
 def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> Split:
     planes, labels = zip(*batches, strict=True)
     labels = np.concatenate(labels)
-    # `out`, since concatenate would keep the planes' order in memory.
+    # With `out`: otherwise concatenate would keep the memory layout of the planes.
     images = np.empty((len(labels), SIDE, SIDE, CHANNELS), np.uint8)
     np.concatenate([plane.transpose(0, 2, 3, 1) for plane in planes], out=images)
     return Split(images, labels)

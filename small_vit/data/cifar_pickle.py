@@ -1,4 +1,4 @@
-"""Reads the pickles CIFAR is published as, without running anything they ask for."""
+"""Reads CIFAR's published pickles without running any code in them."""
 
 import pickle
 from typing import BinaryIO
@@ -9,7 +9,7 @@ from small_vit.errors import InputError
 
 
 class _Inert:
-    """Stands for an array or its type: keeps what the pickle says of it, does nothing with it."""
+    """Placeholder for an array or its type: stores what the pickle says, does nothing with it."""
 
     def __init__(self, *arguments):
         self.arguments = arguments
@@ -19,9 +19,9 @@ class _Inert:
         self.state = state
 
 
-# NumPy's own functions are no safer stand-ins: a forged state can make of them an array that points
-# anywhere in memory. `str.encode` is `codecs.encode` (by which Python 3 writes bytes) confined to
-# text encodings.
+# NumPy's own functions are not used: with a forged state they could make an array that points
+# anywhere in memory. `str.encode` replaces `codecs.encode`, with which Python 3 writes bytes, and
+# allows only text encodings.
 _KNOWN = {
     ("numpy.core.multiarray", "_reconstruct"): _Inert,
     ("numpy._core.multiarray", "_reconstruct"): _Inert,
@@ -41,18 +41,18 @@ class _CifarUnpickler(pickle.Unpickler):
 
 
 def read_pickle(stream: BinaryIO, source: str) -> dict[str, object]:
-    """Read one of CIFAR's pickles; arrays in it stay inert until `pixel_rows` looks at them.
+    """Read one of CIFAR's pickles; arrays in it stay placeholders until `pixel_rows` reads them.
 
     Args:
         stream: The file, written by Python 2 or 3.
-        source: What to call it in a message.
+        source: Name of the file in messages.
 
     Returns:
-        What it holds, by name.
+        Its entries by name.
 
     Raises:
-        InputError: if it is no pickle, is incomplete, holds something else than a dict, or asks for
-            anything but an array of numbers.
+        InputError: if it is not a pickle of a dict, is incomplete, or refers to anything except
+            arrays of numbers.
     """
     try:
         content = _CifarUnpickler(stream, encoding="bytes").load()
@@ -72,7 +72,7 @@ def read_pickle(stream: BinaryIO, source: str) -> dict[str, object]:
 
 
 def entry(content: dict[str, object], key: str, source: str) -> object:
-    """Return `content[key]`, or say what the file has instead.
+    """Return `content[key]`; the error lists the entries that the file has instead.
 
     Raises:
         InputError: if there is no such key.
@@ -80,7 +80,7 @@ def entry(content: dict[str, object], key: str, source: str) -> object:
     if key not in content:
         raise InputError(
             f"{source} must have an entry {key!r}. Received: {', '.join(sorted(content)) or 'none'}"
-            ". It is another file than the published one: download it again."
+            ". It is not the published file: download it again."
         )
     return content[key]
 
@@ -90,8 +90,8 @@ def pixel_rows(array: object, length: int, source: str) -> np.ndarray:
 
     Args:
         array: What the pickle holds.
-        length: Values a row must have.
-        source: What to call the file in a message.
+        length: Number of values in a row.
+        source: Name of the file in messages.
 
     Returns:
         uint8, (rows, length), read-only.

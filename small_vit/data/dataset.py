@@ -12,7 +12,7 @@ class Dataset:
     """A training and a test split with the names of their classes, checked when made.
 
     Args:
-        name: Name it is loaded by.
+        name: Name of the dataset in `DATASETS`.
         train: Training split.
         test: Test split, images of the same shape.
         class_names: Name of class 0, 1, …

@@ -13,12 +13,12 @@ from small_vit.errors import InputError
 def load_digits(data_dir: Path | None = None) -> Dataset:
     """Load the 1,797 handwritten digits, 8x8 pixels, that come with scikit-learn.
 
-    The scans have 17 grey levels; level v becomes round(v * 255 / 16). The publisher's split by
-    writer is not embedded, so a fixed fifth of each class is the test set: 1,437 images train, 360
-    test. Nothing is downloaded.
+    The scans have 17 grey levels; level v becomes round(v * 255 / 16). The published split by
+    writer is not embedded. So a fixed fifth of each class is the test set: 1,437 images are for
+    training, 360 for testing. Nothing is downloaded.
 
     Args:
-        data_dir: Must be None: there are no files to point at.
+        data_dir: Must be None: there are no files.
 
     Returns:
         The dataset, images (8, 8, 1), classes "0" to "9".
@@ -33,7 +33,7 @@ def load_digits(data_dir: Path | None = None) -> Dataset:
             "digits is embedded in scikit-learn and takes no --data-dir. "
             f"Received: {data_dir}. Leave it out, or choose another --dataset."
         )
-    # Here, since scikit-learn takes seconds to import.
+    # Imported here, since scikit-learn takes seconds to import.
     from sklearn import datasets
 
     scans = datasets.load_digits()

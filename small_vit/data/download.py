@@ -1,4 +1,4 @@
-"""Published files by way of Keras's download cache."""
+"""Downloads published files into Keras's cache."""
 
 from pathlib import Path
 
@@ -13,21 +13,21 @@ def download(
     cache_folder: str = "datasets",
     sha256: str | None = None,
 ) -> Path:
-    """Fetch a file into Keras's cache, unless it lies there already.
+    """Download a file into Keras's cache, unless it is already there.
 
     Args:
         dataset: Name of the dataset, for the message.
-        url: Where it is published.
+        url: Its address.
         file_name: Name in the cache.
         holds: What `--data-dir` has to hold instead, for the message.
         cache_folder: Folder under `KERAS_HOME`.
-        sha256: Digest the file must have. Default: unchecked.
+        sha256: Digest that the file must have. Default: not checked.
 
     Returns:
         Path of the file.
 
     Raises:
-        InputError: if it cannot be fetched; the message names every way to go on without a network.
+        InputError: if it cannot be downloaded; the message says how to do without the network.
     """
     import keras
 
@@ -35,11 +35,11 @@ def download(
         path = keras.utils.get_file(
             file_name, origin=url, file_hash=sha256, cache_subdir=cache_folder
         )
-    # Keras raises a bare Exception when a URL cannot be fetched.
+    # Keras raises a plain Exception if the download fails.
     except Exception as error:
         raise InputError(
             f"{dataset} is not on this machine and could not be downloaded: {error}. Give "
-            f"--data-dir {holds}; or take the embedded dataset, which needs no download: "
+            f"--data-dir {holds}, or use the embedded dataset, which needs no download: "
             "--recipe digits (--dataset digits)."
         ) from error
     return Path(path)

@@ -48,7 +48,7 @@ def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
         The dataset, images (28, 28, 1).
 
     Raises:
-        InputError: if a file is missing, damaged or not the published kind, or cannot be
+        InputError: if a file is missing, damaged or not the published one, or cannot be
             downloaded.
 
     Source: H. Xiao, K. Rasul, R. Vollgraf, arXiv 1708.07747.
@@ -87,7 +87,7 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     """Read an idx file of bytes: 0, 0, 8, dimensions; the big-endian sizes; the values."""
     try:
         with gzip.open(path) as stream:
-            # A bytearray, so that the array made of it can be written to.
+            # A bytearray, so that the array is writable.
             content = bytearray(stream.read())
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}. Download it again: {URL}.") from error

@@ -14,11 +14,11 @@ from small_vit.errors import InputError
 
 @dataclass(frozen=True)
 class Registered:
-    """A dataset that can be asked for by name, and what is known of it without loading it.
+    """A dataset that can be loaded by name, with facts that need no loading.
 
     Attributes:
         load: Loader; takes the folder of the published files, or None.
-        training_images: Number of images that it publishes for training.
+        training_images: Number of published training images.
         image_shape: (height, width, channels) of an image.
         num_classes: Number of classes.
     """
@@ -45,7 +45,7 @@ def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
     Args:
         name: One of `DATASETS`.
         data_dir: Where the published files are (see the loader of the dataset). Default: Keras's
-            download cache, filled over the network when it is empty; `digits` needs neither.
+            download cache; files that are missing there are downloaded. `digits` needs no files.
 
     Returns:
         The dataset, every image and label checked.

@@ -1,4 +1,4 @@
-"""What a split is: images that are read when they are used, and their labels."""
+"""A split: labels, and images that are read only when they are used."""
 
 import copy
 import math
@@ -9,13 +9,13 @@ import numpy as np
 from small_vit.errors import InputError
 
 PART_BYTES = 64 * 2**20
-"""Images that are read at a time where a whole split is gone through."""
+"""Bytes of images to read at a time when going through a whole split."""
 
 
 class Split:
-    """Images and their labels; the images lie in memory or in a memory-mapped file.
+    """Images and their labels; the images are in memory or in a memory-mapped file.
 
-    Whoever uses a split reads the images it needs, so that a split may be larger than the memory.
+    Images are read only when they are used, so a split may be larger than the memory.
 
     Args:
         images: uint8 `(examples, height, width, channels)`, an array or a memory map of one.
@@ -71,19 +71,19 @@ class Split:
         """
         images = np.ascontiguousarray(self._images[self._rows[rows]])
         if self._mapping is not None:
-            # Pages that were read once would count as this process's memory until it ends.
+            # Release the pages, which would otherwise count as this process's memory until it ends.
             self._mapping.madvise(mmap.MADV_DONTNEED)
         return images
 
     def parts(self, part_bytes=PART_BYTES, multiple=1):
-        """Yield all images in their order, part by part.
+        """Yield all images in order, part by part.
 
         Args:
-            part_bytes: Size of a part; one image at least.
-            multiple: Images in a part are a multiple of this, but in the last one.
+            part_bytes: Size of a part; it holds at least `multiple` images.
+            multiple: The number of images in a part is a multiple of this, except in the last.
         """
-        of_multiple = multiple * math.prod(self.image_shape)
-        step = max(1, part_bytes // of_multiple) * multiple
+        multiple_bytes = multiple * math.prod(self.image_shape)
+        step = max(1, part_bytes // multiple_bytes) * multiple
         for first in range(0, len(self), step):
             yield self.read(slice(first, first + step))
 
@@ -108,16 +108,16 @@ class Split:
         digest.update(repr((len(self), *self.image_shape)).encode())
         for images in self.parts():
             digest.update(images)
-        # The byte order is fixed, or machines would disagree.
+        # With a fixed byte order, so that the digest is the same on every machine.
         digest.update(self.labels.astype("<i4"))
 
 
 def _mapping_of(images):
-    """The `mmap.mmap` that an array reads from, where the system can release its pages; or None."""
+    """The `mmap.mmap` that an array reads from; None if its pages cannot be released."""
     if not (isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED")):
         return None
     base = images.base
     while isinstance(base, np.ndarray):
         base = base.base
-    # What was changed in a private copy would be lost.
+    # In mode "c", releasing pages would lose changes.
     return base if isinstance(base, mmap.mmap) and images.mode in ("r", "r+") else None

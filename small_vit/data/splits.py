@@ -1,4 +1,4 @@
-"""Parts of a split: a class-balanced subset, and a validation set held out."""
+"""Parts of a split: a class-balanced subset, and a held-out validation set."""
 
 import math
 from typing import Literal
@@ -12,21 +12,21 @@ from small_vit.errors import InputError
 def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> Split:
     """Draw a subset in which the classes are equally frequent.
 
-    Class counts differ by at most one; which classes get one more, and which examples are kept, is
-    drawn from `seed`. The kept examples stay in their order.
+    Class counts differ by at most one. Which classes get one more, and which examples are kept, is
+    drawn from `seed`. The kept examples stay in order.
 
     Args:
         split: Examples to draw from.
         examples: Number to keep, at least 1.
-        num_classes: Number of classes, also of those that have no example here.
+        num_classes: Number of classes, including those without an example.
         seed: Seed of the draw, at least 0.
 
     Returns:
         A new split of `examples` examples.
 
     Raises:
-        InputError: if `examples` is below 1, above `len(split)`, or more than a class can give;
-            or if a label lies outside `num_classes`.
+        InputError: if `examples` is below 1, above `len(split)`, or more than a balanced subset can
+            have; or if a label is not below `num_classes`.
     """
     if not 1 <= examples <= len(split):
         raise InputError(
@@ -40,8 +40,8 @@ def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> S
             f"label {len(available) - 1}."
         )
     per_class, one_more = divmod(examples, num_classes)
-    can_give_more = np.flatnonzero(available > per_class)
-    if available.min() < per_class or len(can_give_more) < one_more:
+    with_spare = np.flatnonzero(available > per_class)
+    if available.min() < per_class or len(with_spare) < one_more:
         scarce = int(available.argmin())
         fewest = int(available[scarce])
         most = fewest * num_classes + np.count_nonzero(available > fewest)
@@ -51,7 +51,7 @@ def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> S
         )
     rng = np.random.default_rng(seed)
     wanted = np.full(num_classes, per_class)
-    wanted[rng.choice(can_give_more, one_more, replace=False)] += 1
+    wanted[rng.choice(with_spare, one_more, replace=False)] += 1
     kept = [
         rng.choice(np.flatnonzero(split.labels == label), count, replace=False)
         for label, count in enumerate(wanted)
@@ -68,16 +68,16 @@ def hold_out(
         split: Examples to divide, n of them.
         fraction: Part that becomes validation, between 0 and 1. Training keeps
             floor(n * (1 - fraction)) examples, as in Keras's `fit(validation_split=)`.
-        how: "last" holds out the last examples as they lie, exactly as Keras does; "stratified"
-            the same part of each class, drawn from `seed`. Either keeps the examples in order.
+        how: "last" holds out the last examples, unshuffled, exactly as Keras does. "stratified"
+            holds out the same part of each class, drawn from `seed`. Both keep the order.
         seed: Seed of the draw, at least 0; "last" draws nothing.
 
     Returns:
         `(train, validation)`, disjoint and together all of `split`.
 
     Raises:
-        InputError: if `fraction` is not between 0 and 1 or leaves a side empty, `how` is another
-            word, or a class is too small to be stratified.
+        InputError: if `fraction` is not between 0 and 1 or leaves one split empty, `how` is not one
+            of these, or a class is too small to be stratified.
     """
     if how not in ("last", "stratified"):
         raise InputError(f"how must be 'last' or 'stratified'. Received: {how!r}.")
@@ -92,7 +92,7 @@ def hold_out(
     if how == "last":
         return split.subset(slice(kept)), split.subset(slice(kept, None))
 
-    # Here, since scikit-learn takes seconds to import.
+    # Imported here, since scikit-learn takes seconds to import.
     from sklearn.model_selection import train_test_split
 
     try:

@@ -1,4 +1,4 @@
-"""The mean and variance that images are normalised by."""
+"""The mean and variance for normalising images."""
 
 import numpy as np
 
@@ -14,10 +14,10 @@ def channel_statistics(split):
     """
     values = np.arange(256)
     counts = np.zeros((split.image_shape[-1], 256))
-    # Small parts: bincount makes eight bytes of each value.
+    # Small parts: bincount needs eight bytes for each value.
     for images in split.parts(part_bytes=4 * 2**20):
-        for channel, of_channel in enumerate(counts):
-            of_channel += np.bincount(images[..., channel].ravel(), minlength=256)
+        for channel, channel_counts in enumerate(counts):
+            channel_counts += np.bincount(images[..., channel].ravel(), minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)
     means = [float(share @ values) for share in shares]
     variances = [

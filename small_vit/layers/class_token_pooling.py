@@ -1,4 +1,4 @@
-"""The class token as the vector that stands for an image."""
+"""Pooling by the class token."""
 
 import keras
 
@@ -17,11 +17,11 @@ class ClassTokenPooling(keras.layers.Layer):
     """
 
     def call(self, tokens):
-        """Return the first of the tokens."""
+        """Return the first token."""
         return tokens[:, 0]
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of a token a batch."""
+        """Return the shape of the class tokens."""
         return input_shape[0], input_shape[2]
 
     def compute_mask(self, inputs, previous_mask):

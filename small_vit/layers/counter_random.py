@@ -1,8 +1,8 @@
 """Random numbers as a hash of a key and a position: cheap, stateless, the same on every backend.
 
-Keras draws threefry or Philox bits, which cost a CPU as much as the attention that their dropout
-regularises. A hash of the position costs a few integer operations that a compiler fuses into
-what uses them. It is for dropout and augmentation, not for cryptography.
+A hash of the position costs a few integer operations, which a compiler fuses with the code that
+uses them. Keras's own generators, threefry and Philox, are slow on a CPU. The numbers are for
+dropout and augmentation, not for cryptography.
 """
 
 import keras
@@ -14,8 +14,8 @@ def make_key(seed, *counters):
     """Return the key of a stream of numbers.
 
     Args:
-        seed, *counters: Integers, Python's or scalar tensors: a seed and what tells the streams
-            under it apart, such as the step and the number of the draw.
+        seed, *counters: Python integers or scalar tensors. Counters select a stream of the seed,
+            for example by the step and the number of the draw.
 
     Returns:
         Two int32 scalars.
@@ -39,7 +39,7 @@ def random_bits(key, shape):
 
     Args:
         key: From `make_key`.
-        shape: Tuple of ints, or of scalars where a size is not known yet. Positions repeat after
+        shape: Tuple of ints, or of scalar tensors for sizes not yet known. Positions repeat after
             2**32.
 
     Returns:
@@ -68,15 +68,15 @@ def bernoulli(key, shape, probability):
 
     Args:
         key, shape: As for `random_bits`.
-        probability: Float from 0 to below 1, met to 2**-32.
+        probability: Float from 0 to below 1, rounded to a multiple of 2**-32.
     """
     return random_bits(key, shape) < round(probability * 2**32) - 2**31
 
 
 def _replica():
-    """This device's number under `tf.distribute`, where each counts its own draws from 0.
+    """This device's number under `tf.distribute`, where each device counts its own draws from 0.
 
-    Elsewhere nothing: `keras.distribution` sees one batch, whose positions differ.
+    Empty elsewhere: under `keras.distribution` the devices hold different positions of one batch.
     """
     if keras.backend.backend() != "tensorflow":
         return ()
@@ -91,10 +91,9 @@ def _replica():
 def _mix(x, key=0):
     """Hash int32 to int32, a permutation for each `key`.
 
-    It is C. Wellons' `triple32` (github.com/skeeto/hash-prospector). Of his hashes of two rounds
-    the better-known `lowbias32` is cheaper, but neighbouring positions fall together measurably
-    less often than chance would have it. The key goes between the rounds: streams of two keys are
-    not shifts of one another.
+    It is C. Wellons' `triple32` (github.com/skeeto/hash-prospector). His `lowbias32` is cheaper,
+    but with it neighbouring positions are correlated. The key is applied between the rounds, so the
+    streams of two keys are not shifted copies of each other.
     """
     x = (x ^ _shift_right(x, 17)) * _FACTORS[0] ^ key
     x = (x ^ _shift_right(x, 11)) * _FACTORS[1]
@@ -103,12 +102,12 @@ def _mix(x, key=0):
 
 
 def _shift_right(x, bits):
-    """Shift in zeros. int32 is the one integer type that every backend multiplies with wrapping."""
+    """Shift in zeros, on int32: the only type that wraps around in products on every backend."""
     return ops.right_shift(x, bits) & (2 ** (32 - bits) - 1)
 
 
 def _scalar(number):
-    """As int32, whatever its type: seeds go up to 2**32."""
+    """Convert to int32, wrapping around: seeds go up to 2**32."""
     number = _int32(number) if isinstance(number, int) else number
     return ops.cast(ops.convert_to_tensor(number), "int32")
 

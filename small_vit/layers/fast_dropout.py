@@ -1,4 +1,4 @@
-"""Dropout whose mask is a hash of a counter."""
+"""Dropout with a mask from a fast random generator."""
 
 import keras
 from keras import ops
@@ -8,15 +8,15 @@ from small_vit.layers.counter_random import bernoulli, next_key
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class FastDropout(keras.layers.Dropout):
-    """`keras.layers.Dropout` on a generator that costs next to nothing.
+    """`keras.layers.Dropout` with a fast random generator (`small_vit.layers.counter_random`).
 
-    Same arguments, same state, another draw: see `small_vit.counter_random`. A mask depends on the
-    layer's seed, on how many it has drawn and on the position, not on the backend.
+    Arguments and state are the same; the random numbers are others. A mask depends on the layer's
+    seed, on the number of masks drawn before and on the position, not on the backend.
 
     Args:
         rate: Part of the inputs to drop, at least 0 and below 1; the others are scaled by
             1 / (1 - rate).
-        noise_shape: Shape of the mask, to broadcast; None stands for the input's size there.
+        noise_shape: Shape of the mask, to broadcast; None in it means the input's size.
         seed: Seed of the draws.
 
     Call arguments:
@@ -36,7 +36,7 @@ class FastDropout(keras.layers.Dropout):
             raise ValueError(f"`rate` must be at least 0 and below 1. Received: rate={rate}")
 
     def call(self, inputs, training=False):
-        """Return `inputs`, in training some of them dropped."""
+        """Return `inputs`, with some of them dropped in training."""
         if not training or self.rate == 0:
             return inputs
         return fast_dropout(inputs, self.rate, self.seed_generator, self.noise_shape)

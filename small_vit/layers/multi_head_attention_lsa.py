@@ -1,4 +1,4 @@
-"""Locality Self-Attention: a learned softmax temperature and no attention to oneself."""
+"""Locality Self-Attention: a learned softmax temperature and a masked diagonal."""
 
 import math
 
@@ -22,8 +22,8 @@ ATTENTION_FANS = {
 }
 
 
-# What is added to the diagonal's scores. A mask adds twice that, so that a token whose mask leaves
-# it nothing but itself still attends to itself.
+# Added to the scores on the diagonal. An attention mask adds twice this, so that a token attends to
+# itself if the mask leaves it no other token.
 _LOW = -5e8
 
 
@@ -31,39 +31,39 @@ _LOW = -5e8
 class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
     """Multi-head attention with a learnable temperature and a masked diagonal.
 
-    It is a `keras.layers.MultiHeadAttention` (same call, same sublayers, same weights beside the
-    temperature); with `temperature="none", diagonal_mask=False` it computes the same.
+    It is a `keras.layers.MultiHeadAttention` (same call, same sublayers, same weights except the
+    temperature). With `temperature="none", diagonal_mask=False` it computes the same.
 
     Source: Lee, Lee and Song, arXiv 2112.13492, section 3.2, equations 8 to 10.
 
     Args:
         num_heads: Number of heads.
         key_dim: Width of a query and a key in a head.
-        temperature: `"layer"`: one learned scalar (the Keras example); `"head"`: one a head (the
+        temperature: `"layer"`: one learned scalar (the Keras example); `"head"`: one per head (the
             paper's code); `"none"`: fixed at sqrt(key_dim).
         temperature_form: `"divisor"`: scores are divided by a variable that starts at
             sqrt(key_dim) (the Keras example); `"multiplier"`: they are multiplied by one that
-            starts at 1 / sqrt(key_dim) (the paper's code). Same start, another gradient.
-        diagonal_mask: Whether a token is kept from attending to itself. A token that has nothing
-            else to attend to, alone or left alone by `attention_mask`, still does.
-        output_bias: Whether the output projection has a bias. Default: as `use_bias` says, which
-            holds for query, key and value (the paper's code has a bias on the output only).
-        attention_fans: How `kernel_initializer` counts the fans of the four kernels, and so how
-            large they start. `"axes"`: inputs and outputs of each, as Keras 3.15 does. `"keras2"`:
-            off the kernel's shape as if it were a convolution's, as Keras 2 did, whose query, key
-            and value kernels start several times smaller (the Keras example). `"joint_qkv"`: query,
-            key and value as one kernel (the paper's code). `"keras2_query_key"`, `"keras2_value"`
-            and `"keras2_output"`: as Keras 2 for these kernels alone.
-        quantization: What `model.quantize` has made of the projections, as `get_config` tells it.
+            starts at 1 / sqrt(key_dim) (the paper's code). Only the gradients differ at the start.
+        diagonal_mask: Whether a token may not attend to itself. A token still attends to itself if
+            there is no other token, or `attention_mask` leaves no other.
+        output_bias: Whether the output projection has a bias. Default: as `use_bias`, which is for
+            query, key and value. (The paper's code has a bias only on the output.)
+        attention_fans: How `kernel_initializer` counts the fans of the four kernels, which sets the
+            scale of their initial values. `"axes"`: inputs and outputs of each, as Keras 3.15 does.
+            `"keras2"`: from the kernel's shape as for a convolution, as Keras 2 did; query, key and
+            value kernels then start several times smaller (the Keras example). `"joint_qkv"`:
+            query, key and value as one kernel (the paper's code). `"keras2_query_key"`,
+            `"keras2_value"` and `"keras2_output"`: as Keras 2 for only these kernels.
+        quantization: Quantization of the projections by `model.quantize`, from `get_config`.
         **kwargs: As for `keras.layers.MultiHeadAttention`: `value_dim`, `dropout`, `use_bias`,
             `kernel_initializer`, …
 
     Call arguments:
         query: `(batch, tokens, dim)`.
-        value: `(batch, tokens, dim)`; of as many tokens as `query` if `diagonal_mask`.
+        value: `(batch, tokens, dim)`; with `diagonal_mask` it has as many tokens as `query`.
         attention_mask: Boolean, `(batch, tokens, tokens)` or broadcastable; false is not attended
-            to. It holds beside the diagonal mask.
-        return_attention_scores: Whether the probabilities (before dropout) come back too.
+            to. It applies in addition to the diagonal mask.
+        return_attention_scores: Whether to return the probabilities (before dropout) too.
 
     Returns:
         `(batch, tokens, dim)`, and with `return_attention_scores` also
@@ -71,9 +71,9 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 
     Raises:
         ValueError: if an argument is not one of those named, a query, value or key is not
-            `(batch, tokens, dim)`, value and key differ in length, or `diagonal_mask` meets a query
-            and a value of different lengths. In a TensorFlow graph of open shapes, where lengths
-            are known only when it runs, TensorFlow's InvalidArgumentError instead.
+            `(batch, tokens, dim)`, value and key differ in length, or query and value do with
+            `diagonal_mask`. In a TensorFlow graph in which lengths are known only when it runs, it
+            is TensorFlow's InvalidArgumentError instead.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
                 f"Received: attention_fans={attention_fans!r}"
             )
         initializer = self._kernel_initializer
-        by_fans = isinstance(initializer, keras.initializers.VarianceScaling)
-        if attention_fans != "axes" and (not by_fans or initializer.input_axes is not None):
+        scales_by_fans = isinstance(initializer, keras.initializers.VarianceScaling)
+        if attention_fans != "axes" and (not scales_by_fans or initializer.input_axes is not None):
             raise ValueError(
                 f"attention_fans={attention_fans!r} needs a `kernel_initializer` that scales by "
-                "fans and names no axes for them, such as 'glorot_uniform'. "
+                "fans and sets no axes for them, for example 'glorot_uniform'. "
                 f"Received: kernel_initializer={kwargs['kernel_initializer']!r}"
             )
         if kwargs.get("attention_axes") not in (None, 1, (1,), [1]):
@@ -160,10 +160,10 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
             self._dropout, seed=self.seed, dtype=self.dtype_policy, name="dropout"
         )
         if self.temperature != "none":
-            # tf.Variable would not be tracked by Keras 3: the temperature would stay frozen.
+            # A weight: Keras 3 would not train a tf.Variable.
             exponent = 0.5 if self.temperature_form == "divisor" else -0.5
             self.tau = self.add_weight(
-                # One a head: (num_heads, 1), to broadcast over queries (batch, tokens, heads, dim).
+                # Per head: (num_heads, 1), to broadcast over queries (batch, tokens, heads, dim).
                 shape=() if self.temperature == "layer" else (self.num_heads, 1),
                 initializer=keras.initializers.Constant(self.key_dim**exponent),
                 # bfloat16 would round a temperature by up to 0.4 %.
@@ -184,7 +184,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         training=None,
         use_causal_mask=False,
     ):
-        """Return what each token of `query` has gathered from `value`."""
+        """Return the attention output of each token of `query`."""
         key = value if key is None else key
         self._check_tokens(query.shape, value.shape, key.shape)
         attention_mask = self._compute_attention_mask(
@@ -207,16 +207,16 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         return (output, scores) if return_attention_scores else output
 
     def compute_output_spec(self, query, value, key=None, **options):
-        """Return the symbolic output, once the shapes are checked."""
+        """Check the shapes and return the symbolic output."""
         key = value if key is None else key
         self._check_tokens(query.shape, value.shape, key.shape)
         return super().compute_output_spec(query, value, key, **options)
 
     def score_divisor(self):
-        """Return what the scores are divided by, in either form of the temperature.
+        """Return the divisor of the scores, in either form of the temperature.
 
         Returns:
-            float32 `(1,)`, or `(num_heads,)` with a temperature a head.
+            float32 `(1,)`, or `(num_heads,)` with a temperature per head.
         """
         if self.tau is None:
             return ops.full((1,), math.sqrt(self.key_dim), dtype="float32")
@@ -273,7 +273,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 
     def _compute_attention(self, query, key, value, attention_mask=None, training=None):
         # query: (batch, T, heads, key_dim); key, value: (batch, S, heads, key_dim or value_dim)
-        # Heads before tokens, so that XLA multiplies what lies in memory as it is multiplied.
+        # Heads before tokens, so that memory has the order in which XLA multiplies.
         query = ops.transpose(self._scale(query), (0, 2, 1, 3))
         scores = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
         # (batch, heads, T, S), in float32: half precision would round the probabilities coarsely.
@@ -281,7 +281,7 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
         if self.diagonal_mask:
             # An additive constant: its exponential is exactly 0, and so is the gradient.
             tokens = ops.shape(scores)[2:]
-            # The reshape fails where numbers of tokens that are not known before a call differ.
+            # The reshape fails if the numbers of tokens, known only in the call, differ.
             scores = scores + _LOW * ops.reshape(ops.eye(tokens[0]), tokens)
         scores = ops.cast(self._masked_softmax(scores, attention_mask), self.compute_dtype)
         dropped = self.attention_dropout(scores, training=training)
@@ -306,14 +306,14 @@ class MultiHeadAttentionLSA(keras.layers.MultiHeadAttention):
 def _project(inputs, projection):
     """Return `projection(inputs)` as one matrix product, with all tokens of a batch as its rows.
 
-    Keras's own is a product an image on TensorFlow, and so is the gradient of its kernel.
+    On TensorFlow, Keras itself makes one product per image, also for the gradient of the kernel.
     """
     if projection.quantization_mode is not None or projection.activity_regularizer is not None:
         return projection(inputs)
     bound = len(inputs.shape) - 2  # all axes but batch and tokens
     kernel = projection.kernel
     if tuple(inputs.shape[2:]) != tuple(kernel.shape[:bound]):
-        # The rows of other widths would be other tokens' ends and beginnings.
+        # With another width, the reshape below would mix tokens.
         raise ValueError(
             f"The projection {projection.name!r} was built for tokens of shape "
             f"{tuple(kernel.shape[:bound])}. Received: {tuple(inputs.shape[2:])}"
@@ -329,9 +329,9 @@ def _fans(rule, kernel_shape, inputs):
     """Return `(fan_in, fan_out)` of a projection's kernel.
 
     Args:
-        rule: `"axes"`: the products of its input and of its output axes. `"keras2"`: of a
-            convolution's kernel of that shape, whose last two axes are channels. `"joint"`: of the
-            one kernel that query, key and value would be parts of.
+        rule: `"axes"`: the products of its input and of its output axes. `"keras2"`: those of a
+            convolution's kernel, with the last two axes as channels. `"joint"`: those of one kernel
+            for query, key and value together.
         kernel_shape: Its shape.
         inputs: Number of its input axes.
     """
@@ -343,7 +343,7 @@ def _fans(rule, kernel_shape, inputs):
 
 
 def _with_fans(initializer, fans, axes_fans):
-    """Return `initializer` so that a kernel of `axes_fans` is drawn as if it had `fans`."""
+    """Return `initializer` rescaled: it draws a kernel of `axes_fans` as if it had `fans`."""
     counted = {"fan_in": lambda fans: fans[0], "fan_out": lambda fans: fans[1]}
     count = counted.get(initializer.mode, sum)
     return keras.initializers.VarianceScaling(

@@ -11,28 +11,28 @@ POSITION_EMBEDDINGS = ("none", "learned", "sincos1d", "sincos2d")
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class PatchEncoder(keras.layers.Layer):
-    """Adds a position embedding to each token, after putting a class token in front if asked to.
+    """Puts a class token in front, if asked to, and adds a position embedding to each token.
 
     Args:
-        num_patches: Number of tokens that come in, or their grid (rows, columns).
+        num_patches: Number of input tokens, or their grid (rows, columns).
         projection_dim: Width of a token.
         position_embedding: `"learned"` (a table, as in the Keras example and the paper),
             `"sincos1d"` (Vaswani et al., arXiv 1706.03762, section 3.5), `"sincos2d"` (half of
             the width for the row, half for the column) or `"none"`.
-        class_token: Whether a learned token is put in front; it has a position of its own.
-        embedding_initializer: Start of the learned positions and the class token. The Keras
+        class_token: Whether a learned token is put in front; it has its own position.
+        embedding_initializer: Initializer of learned positions and class token. The Keras
             example draws U(-0.05, 0.05), the paper's code N(0, 1).
 
     Call arguments:
-        tokens: `(batch, num_patches, projection_dim)`; a Keras mask goes on to the output, the
-            class token counted as no padding.
+        tokens: `(batch, num_patches, projection_dim)`. A Keras mask is passed on to the output;
+            in it the class token is not padding.
 
     Returns:
         `(batch, num_patches + class_token, projection_dim)`.
 
     Raises:
         ValueError: if an argument is out of range, or `"sincos2d"` gets a number of patches that
-            is no square and no grid.
+            is not a square, instead of their grid.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PatchEncoder(keras.layers.Layer):
                 "`num_patches` must be a positive int or (rows, columns). "
                 f"Received: num_patches={num_patches!r}"
             )
-        # Python's ints, whatever came in: `_grid` asks for them.
+        # Python ints, also if NumPy's were given: `_grid` checks for int.
         self.num_patches = tuple(grid.tolist()) if grid.ndim else int(grid)
         self.projection_dim = projection_dim
         self.position_embedding = position_embedding
@@ -75,9 +75,9 @@ class PatchEncoder(keras.layers.Layer):
                 f"PatchEncoder expects (batch, {self._count}, {self.projection_dim}). "
                 f"Received: input_shape={tuple(input_shape)}"
             )
-        # Keras checks it at each call: a single token would broadcast over all positions.
+        # Checked at each call: without it a single token would broadcast over all positions.
         self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
-        # Cloned, since a second draw from one initializer instance would repeat the first.
+        # Cloned, since one initializer instance would draw the same values twice.
         if self.class_token:
             self._class_token = self.add_weight(
                 shape=(1, 1, self.projection_dim),
@@ -102,13 +102,13 @@ class PatchEncoder(keras.layers.Layer):
         return tokens
 
     def compute_mask(self, inputs, previous_mask):
-        """Return the mask of the tokens that come out; None without one of those that come in."""
+        """Return the mask of the output tokens; None if the input has none."""
         if previous_mask is None or not self.class_token:
             return previous_mask
         return ops.pad(previous_mask, ((0, 0), (1, 0)), constant_values=True)
 
     def compute_output_shape(self, input_shape):
-        """Return the shape of the tokens that come out."""
+        """Return the shape of the output tokens."""
         return (input_shape[0], input_shape[1] + self.class_token, input_shape[2])
 
     def get_config(self):
@@ -135,7 +135,7 @@ class PatchEncoder(keras.layers.Layer):
                 f"position_embedding={self.position_embedding!r} needs a projection_dim "
                 f"divisible by 2 (1-D) or 4 (2-D). Received: projection_dim={self.projection_dim}"
             )
-        # The class token has no place in the image: its row is zero.
+        # The class token has no position in the image: its row is zero.
         return np.pad(positions, ((int(self.class_token), 0), (0, 0))).astype("float32")
 
     def _grid(self):

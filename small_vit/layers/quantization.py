@@ -1,4 +1,4 @@
-"""How a layer keeps what `model.quantize` has made of its sublayers, so that it saves and loads."""
+"""Saves and loads the quantization of a layer's sublayers by `model.quantize`."""
 
 import keras
 
@@ -7,7 +7,7 @@ _ARGUMENTS = ("dtype", "quantization_config", "gptq_unpacked_column_size")
 
 
 def quantization_of(sublayers):
-    """Return the constructor arguments that quantization has changed, ready for a config.
+    """Return the constructor arguments that quantization has set, ready for a config.
 
     Args:
         sublayers: Dict of built `keras.layers.Dense` or `EinsumDense` by name.
@@ -27,7 +27,7 @@ def quantization_of(sublayers):
 
 
 def quantized_arguments(quantization, name):
-    """Return the constructor arguments of the sublayer `name`, by what `quantization_of` gave."""
+    """Return the constructor arguments of a sublayer, from the dict of `quantization_of`."""
     return {
         argument: keras.saving.deserialize_keras_object(value)
         for argument, value in quantization.get(name, {}).items()

@@ -1,4 +1,4 @@
-"""Resizing that does not alias."""
+"""Antialiased resizing."""
 
 import keras
 import numpy as np
@@ -11,11 +11,12 @@ from small_vit.sizes import as_pair
 class Resize(keras.layers.Layer):
     """Resizes images bilinearly, without keeping their proportions, and antialiases if they shrink.
 
-    Enlarged images are those of `keras.ops.image.resize`. Of images with a side that shrinks, each
-    pixel is the weighted mean of all that it covers, as Pillow and `jax.image.resize` have it. It
-    takes two matrix products, since TensorFlow's antialiasing does not compile with XLA. Unlike
-    `keras.layers.Resizing`, which counts as training when it is called without `training`, and
-    hands that on to every dropout behind it, it takes no such argument.
+    Images are enlarged as by `keras.ops.image.resize`. If a side shrinks, each new pixel is the
+    weighted mean of all pixels it covers, as in Pillow and `jax.image.resize`. This takes two
+    matrix products, since TensorFlow's antialiasing does not compile with XLA.
+
+    Unlike `keras.layers.Resizing` it has no argument `training`. That layer counts as training if
+    it is called without `training`, and so switches on every dropout after it.
 
     Args:
         size: Side of the resized images in pixels, or (height, width).
@@ -27,7 +28,7 @@ class Resize(keras.layers.Layer):
         `(batch, *size, channels)`, of the layer's compute type.
 
     Raises:
-        ValueError: if `size` is no size, or the images' height or width is not known.
+        ValueError: if `size` is not a size, or the images' height or width is not known.
     """
 
     def __init__(self, size, **kwargs):
@@ -35,7 +36,7 @@ class Resize(keras.layers.Layer):
         self.size = as_pair(size)
 
     def build(self, input_shape):
-        """Make the weights of the means, if there are any to take."""
+        """Compute the weights of the means, if a side shrinks."""
         sides = tuple(input_shape[1:3])
         if None in sides:
             raise ValueError(
@@ -68,9 +69,10 @@ class Resize(keras.layers.Layer):
 
 
 def _triangle_means(old, new):
-    """Weights of a side's old pixels in each new one, float32 `(new, old)`; rows sum to one.
+    """Weights of the old pixels of a side in each new pixel, float32 `(new, old)`; rows sum to one.
 
-    A weight falls with the distance of the two centres, to zero at the side of the larger pixel.
+    A weight falls linearly with the distance of the two centres. It is zero at the width of the
+    larger pixel.
     """
     reach = max(old / new, 1)
     centers = (np.arange(new) + 0.5) * old / new

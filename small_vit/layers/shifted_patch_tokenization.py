@@ -30,19 +30,19 @@ class ShiftedPatchTokenization(keras.layers.Layer):
     of the stack is flattened, layer-normalised and projected to a token. With `vanilla=True` it is
     the ordinary ViT tokenization: no copies, no normalisation.
 
-    Where patches at that stride do not fill an image, pixels at its lower and right border (with a
-    stride beyond the patch size also between the patches) may be in no patch of it or of a shifted
-    copy. Such pixels are ignored, as in the Keras example; `build` warns of them.
+    If the patches do not fill an image, pixels at its lower and right border may be in no patch of
+    the image or a copy. With a stride above the patch size this also holds between the patches.
+    These pixels are ignored, as in the Keras example; `build` warns about them.
 
     Source: Lee, Lee and Song, arXiv 2112.13492, section 3.1, equations 5 to 7. Weights, their order
     and the order of a patch's values are those of the Keras example `vit_small_ds`.
 
     Args:
-        image_size: Side of the images in pixels, or (height, width). Default: read off the input.
+        image_size: Side of the images in pixels, or (height, width). Default: that of the input.
         patch_size: Side of a patch in pixels, or (height, width).
         num_patches: Number of patches, checked against the input. Default: counted.
         projection_dim: Width of a token.
-        vanilla: What `shifts` and `patch_norm` default to: `"none"` and `False` if true, else
+        vanilla: Sets the defaults of `shifts` and `patch_norm`: `"none"` and `False` if true, else
             `"diagonal"` and `True`.
         shifts: Directions of the copies: `"none"`, `"diagonal"` (4), `"cardinal"` (4) or
             `"all"` (8).
@@ -50,8 +50,8 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         patch_norm: Whether flattened patches are layer-normalised before the projection.
         stride: Step from one patch to the next in pixels, or (down, right). Default: `patch_size`.
         norm_epsilon: Epsilon of that normalisation.
-        kernel_initializer: Start of the projection's kernel.
-        quantization: What `model.quantize` has made of the projection, as `get_config` tells it.
+        kernel_initializer: Initializer of the projection's kernel.
+        quantization: Quantization of the projection by `model.quantize`, from `get_config`.
 
     Call arguments:
         images: `(batch, height, width, channels)`, of any type.
@@ -66,7 +66,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
             `patch_size` or `num_patches`.
 
     Warns:
-        UserWarning: once a build, if pixels are ignored; it says how many.
+        UserWarning: in `build`, if pixels are ignored; it says how many.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
             raise ValueError(f"`shift_ratio` must be at least 0. Received: {shift_ratio}")
         if self.shifts != "none" and shift_ratio and not any(self._shift):
             raise ValueError(
-                "`shift_ratio` must be 0 or a pixel of the patch at least. Received: "
+                "`shift_ratio` must be 0, or shift by at least one pixel. Received: "
                 f"{shift_ratio} of patch_size={patch_size}"
             )
         options = {"dtype": self.dtype_policy}
@@ -123,7 +123,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        """Check the images' shape, warn of pixels that no patch sees, and create the weights."""
+        """Check the images' shape, warn about pixels in no patch, and create the weights."""
         _, rows, columns, features = self._patches_shape(input_shape)
         self.input_spec = keras.InputSpec(shape=(None, *input_shape[1:]))
         flat_shape = (input_shape[0], rows * columns, features)
@@ -141,7 +141,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         padded = ops.pad(images, ((0, 0), (down, down), (right, right), (0, 0)))
         pixels = ops.reshape(padded, (-1, padded.shape[1] * padded.shape[2], padded.shape[3]))
         # All copies of all patches in one gather: (batch, rows, columns, patch pixels x copies,
-        # channels). The images are never copied once for each direction.
+        # channels). So the shifted images are never stored.
         patches = ops.take(pixels, self._pixel_index, axis=1)
         features = self._pixel_index.shape[2] * images.shape[-1]
         patches = ops.reshape(patches, (-1, rows, columns, features))
@@ -179,7 +179,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
 
     @property
     def _shift(self):
-        """Length of a shift in pixels, (down, right); also the padding it needs."""
+        """Length of a shift in pixels, (down, right). The padding is the same."""
         return (0, 0) if self.shifts == "none" else whole_shift(self.patch_size, self.shift_ratio)
 
     def _patches_shape(self, input_shape):
@@ -211,7 +211,7 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         return batch, rows, columns, features
 
     def _index_pixels(self, image_size, rows, columns):
-        """Number, in the flattened padded image, of the pixel behind each value of each patch.
+        """Index, in the flattened padded image, of the pixel for each value of each patch.
 
         Returns:
             int32 array `(rows, columns, patch_height * patch_width * copies)`.

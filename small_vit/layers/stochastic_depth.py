@@ -7,7 +7,7 @@ from small_vit.layers.fast_dropout import FastDropout
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class StochasticDepth(FastDropout):
-    """Drops the whole of an example's branch with probability `rate`, else scales it by 1/(1-rate).
+    """Drops the whole branch of an example with probability `rate`, else scales it by 1/(1-rate).
 
     Source: Huang et al., arXiv 1603.09382, per example as in `DropPath` of the paper's code.
 
@@ -29,7 +29,7 @@ class StochasticDepth(FastDropout):
         super().__init__(rate, seed=seed, **kwargs)
 
     def build(self, input_shape):
-        """Make one draw an example, for inputs of any rank."""
+        """Set up one draw per example, for inputs of any rank."""
         self.noise_shape = (None,) + (1,) * (len(input_shape) - 1)
 
     def get_config(self):

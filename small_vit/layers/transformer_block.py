@@ -10,7 +10,7 @@ from small_vit.layers.stochastic_depth import StochasticDepth
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class TransformerBlock(keras.layers.Layer):
-    """Attention and an MLP, each behind a LayerNorm and beside a shortcut.
+    """Attention and an MLP, each after a LayerNorm and with a shortcut.
 
     Source: Dosovitskiy et al., arXiv 2010.11929, equations 2 and 3; the defaults are the Keras
     example's block.
@@ -27,15 +27,15 @@ class TransformerBlock(keras.layers.Layer):
         mlp_output_activation: Whether GELU follows the second Dense too.
         stochastic_depth: Probability to skip a branch for an example.
         norm_epsilon: Epsilon of the LayerNorms.
-        kernel_initializer: Start of all kernels.
-        quantization: What `model.quantize` has made of its parts, as `get_config` tells it.
+        kernel_initializer: Initializer of all kernels.
+        quantization: Quantization of its parts by `model.quantize`, from `get_config`.
 
     Call arguments:
         tokens: `(batch, tokens, dim)`.
         attention_mask: Boolean, `(batch, tokens, tokens)` or broadcastable; false is not attended
             to.
         mask: Boolean, `(batch, tokens)`; false is padding, which no token attends to. Default: the
-            mask that Keras keeps with `tokens`. It goes on to the output.
+            mask that Keras keeps with `tokens`. It is passed on to the output.
 
     Returns:
         `(batch, tokens, dim)`.
@@ -79,14 +79,14 @@ class TransformerBlock(keras.layers.Layer):
         self.quantization = quantization or {}
 
     def build(self, input_shape):
-        """Create the sublayers, the MLP's output as wide as the tokens, and their weights."""
+        """Create the sublayers and their weights."""
         policy = self.dtype_policy
         norm = {"epsilon": self.norm_epsilon, "dtype": policy}
         dim = input_shape[-1]
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: dim})
 
         def dense(name):
-            # A second draw from one initializer instance would repeat the first.
+            # Cloned, since one initializer instance would draw the same values twice.
             options = {"kernel_initializer": self.kernel_initializer.clone(), "dtype": policy}
             return options | quantized_arguments(self.quantization, name) | {"name": name}
 

@@ -1,1 +1,1 @@
-"""Model families: each a package here and a row in `registry.py`."""
+"""Model families: each is a package here and an entry in `registry.py`."""

@@ -1,7 +1,7 @@
-"""The model families by kind: all that the rest of the package knows of a model.
+"""The model families by kind. The rest of the package uses models only through this module.
 
-A family is a package beside this file. Its config is imported here; the code that builds the model
-imports Keras, and is imported when it is used.
+A family is a package next to this file. Its config is imported here. The code that builds the model
+imports Keras, so it is imported only when it is used.
 """
 
 import importlib
@@ -19,13 +19,13 @@ class Family:
 
     Attributes:
         config: Class of its settings; `config.kind` is the family's name.
-        plain: The settings that make the arm "vanilla" of a comparison out of any other.
+        plain: Changes to the settings that give the arm "vanilla".
         build: "module:function" from `(config, image_shape, num_classes, normalization)` to a
             functional `keras.Model` from raw images to logits. Its layers "normalization" and
-            "resize" (where it resizes) come first; "pooling" gives what the head classifies.
+            "resize" (if it resizes) come first; "pooling" gives the input of the head.
         count: "module:function" from `(config, image_shape, num_classes)` to the `MultiplyAdds` of
             one image's forward pass.
-        pictures: The pictures of its models, functions of `small_vit.report.pictures`.
+        pictures: Names of its pictures in `small_vit.report.pictures`.
     """
 
     config: type[Settings]
@@ -52,7 +52,7 @@ def model_config(kind="vit", **fields):
 
     Args:
         kind: One of `FAMILIES`.
-        **fields: Its settings that differ from the defaults.
+        **fields: Settings that differ from the defaults.
 
     Raises:
         InputError: if there is no such family, or a value is out of range.

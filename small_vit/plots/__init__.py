@@ -1,4 +1,4 @@
-"""Pictures of what goes in, what comes out and what happens between; each returns a Figure."""
+"""Pictures of data, models and results; each function returns a Matplotlib figure."""
 
 from small_vit.plots.attention import (
     attention_rollout,

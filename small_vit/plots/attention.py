@@ -1,4 +1,4 @@
-"""Where a trained model looks, and how sharply: attention maps, rollout, learned temperatures."""
+"""Pictures of a trained model's attention: maps, rollout, learned temperatures."""
 
 import math
 
@@ -22,10 +22,10 @@ def attention_scores(model, images) -> list[np.ndarray]:
 
     Args:
         model: Made by `create_vit_classifier`.
-        images: `(batch, height, width, channels)`, as the model takes them.
+        images: `(batch, height, width, channels)`, of the model's input shape.
 
     Returns:
-        For each block `(batch, heads, tokens, tokens)`, float32; a row is a query's and sums to 1.
+        For each block float32 `(batch, heads, tokens, tokens)`; a row is for a query and sums to 1.
 
     Raises:
         InputError: if the model has no block.
@@ -40,15 +40,15 @@ def attention_scores(model, images) -> list[np.ndarray]:
 
 
 def attention_rollout(scores) -> np.ndarray:
-    """Trace attention through all blocks back to the tokens that entered the first.
+    """Trace attention through all blocks back to the input tokens of the first block.
 
-    Heads are averaged; each block passes half of a token on by its shortcut and half by attention.
+    Heads are averaged. Shortcut and attention of a block count half each.
 
     Args:
         scores: For each block `(batch, heads, tokens, tokens)`.
 
     Returns:
-        `(batch, tokens, tokens)`; a row is an output token's and sums to 1.
+        `(batch, tokens, tokens)`; a row is for an output token and sums to 1.
 
     Source: Abnar and Zuidema, arXiv 2005.00928, section 3.
     """
@@ -61,12 +61,12 @@ def attention_rollout(scores) -> np.ndarray:
 
 
 def attention_received(scores, class_token) -> np.ndarray:
-    """Return the attention that each patch receives, 1 where it is an even share.
+    """Return the attention that each patch receives; 1 is an even share.
 
     Args:
         scores: `(…, tokens, tokens)`, rows sum to 1.
-        class_token: Whether the first token is a class token: then what it pays, else what all
-            tokens pay on average.
+        class_token: Whether the first token is a class token. If so, the attention is from the
+            class token, else the mean over all tokens.
 
     Returns:
         `(…, patches)`.
@@ -79,12 +79,12 @@ def plot_attention(model, image, class_names=None) -> Figure:
     """Draw an image, the attention rollout over it, and a map for each head of each block.
 
     Maps show the attention that each patch receives: from the class token if the model has one,
-    else from all tokens on average; 1 is an even share.
+    else the mean over all tokens. 1 is an even share.
 
     Args:
         model: Made by `create_vit_classifier`.
         image: uint8, of the shape that the model takes.
-        class_names: Names to write the prediction with. Default: "class 0", …
+        class_names: Names of the classes, for the prediction. Default: "class 0", …
 
     Returns:
         The figure.
@@ -114,13 +114,13 @@ def plot_attention(model, image, class_names=None) -> Figure:
     _overlay(rollout_axes, model, rollout.reshape(rows, columns))
     rollout_axes.set_title("attention rollout", fontsize=10)
     _show_maps(maps_axes, maps)
-    payer = "the class token" if encoder.class_token else "all tokens"
-    maps_axes.set_title(f"attention from {payer}", fontsize=10)
+    source = "the class token" if encoder.class_token else "all tokens"
+    maps_axes.set_title(f"attention from {source}", fontsize=10)
     return figure
 
 
 def temperatures(model) -> list[np.ndarray]:
-    """Return what each block divides its attention scores by before the softmax.
+    """Return the divisor of the attention scores of each block, before the softmax.
 
     Args:
         model: Made by `create_vit_classifier`, with learned temperatures of either form.
@@ -143,8 +143,8 @@ def temperatures(model) -> list[np.ndarray]:
 def plot_temperatures(models) -> Figure:
     """Draw the learned temperature of each block against the fixed sqrt(key_dim).
 
-    Both forms are drawn as what divides the scores: below the dashed line attention is sharper
-    than it would be untrained. Temperatures of one a head are points, the line is their mean.
+    Both forms are drawn as divisors of the scores: below the dashed line attention is sharper than
+    before training. With a temperature per head, points are the heads and the line is their mean.
 
     Args:
         models: A model made by `create_vit_classifier`, or a dict of them by name.
@@ -173,11 +173,11 @@ def plot_temperatures(models) -> Figure:
 
 
 def plot_temperature_history(history) -> Figure:
-    """Draw how each block's temperature, the mean over its heads, moves over training.
+    """Draw each block's temperature, the mean over its heads, over the epochs.
 
     Args:
-        history: List of one dict an epoch with `epoch` and `temperature_1`, `temperature_2`, …,
-            what the scores of each block are divided by.
+        history: List of one dict per epoch with `epoch` and `temperature_1`, `temperature_2`, …,
+            the divisors of the scores of each block.
 
     Returns:
         The figure.
@@ -190,7 +190,7 @@ def plot_temperature_history(history) -> Figure:
         raise InputError("There is nothing to draw: the run's history holds no temperatures.")
     figure, axes = _temperature_axes("Softmax temperature over training", "epoch")
     epochs = [row["epoch"] for row in history]
-    # Blocks have an order, and so have these colours.
+    # Blocks have an order, and these colours show it.
     colors = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
     for name, color in zip(names, colors, strict=True):
         block = name.removeprefix("temperature_")
@@ -230,7 +230,7 @@ def _prediction(model, image, class_names):
 
 
 def _attention_panels(model, maps):
-    """Image, rollout and maps side by side, all equally high."""
+    """Make panels of equal height for image, rollout and maps."""
     height, width = model.get_layer("tokenization").image_size
     heads, blocks, rows, columns, _ = maps.shape
     ratios = [width / height, width / height, blocks * columns / (heads * rows)]
@@ -247,7 +247,7 @@ def _show_image(axes, model, image):
 
 
 def _overlay(axes, model, values):
-    """Lay a value a patch over the image, each centred on its patch and a stride wide and high."""
+    """Draw a value per patch over the image, centred on the patch and as large as a stride."""
     layer = model.get_layer("tokenization")
     top, left = ((p - s) / 2 for p, s in zip(layer.patch_size, layer.stride, strict=True))
     bottom = top + values.shape[0] * layer.stride[0]
@@ -269,7 +269,7 @@ def _show_maps(axes, maps):
     gap = max(1, round(min(rows, columns) / 6))
     down, right = rows + gap, columns + gap
     grid = assemble(maps, (down, right))
-    # One scale for all maps; the brightest hundredth may saturate, or one patch darkens the rest.
+    # One scale for all maps. The brightest 1 % saturates, so that one patch cannot darken the rest.
     drawn = axes.imshow(
         grid[..., 0], cmap="inferno", vmin=0, vmax=np.percentile(maps, 99), interpolation="nearest"
     )
@@ -283,7 +283,7 @@ def _show_maps(axes, maps):
 
 
 def _colorbar(axes, drawn, **kwargs):
-    """A colour bar as high as its panel, and in all panels equally wide."""
+    """Add a colour bar as high as its panel, and equally wide in all panels."""
     left, right, bottom, top = axes.axis()
     ratio = (bottom - top) / (right - left)
     bar = axes.inset_axes((1 + 0.03 * ratio, 0, 0.035 * ratio, 1))

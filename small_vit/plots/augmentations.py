@@ -1,6 +1,6 @@
-"""What augmentation makes of an image, draw by draw.
+"""A picture of the augmentations of an image, several draws of each.
 
-Every pixel comes out of the layers themselves, so the picture cannot disagree with them.
+All images are outputs of the layers themselves.
 """
 
 import numpy as np
@@ -18,22 +18,22 @@ from small_vit.plots.patches import assemble, unit_image
 def plot_augmentations(
     image, partner, augment: AugmentConfig | None = None, draws: int = 12, seed: int = 0
 ) -> Figure:
-    """Draw an image and, in a row for each augmentation, what becomes of it.
+    """Draw an image and, in a row for each augmentation, its augmented versions.
 
-    Erasing and mixing are drawn as if their probability were 1; the rows say what it is.
+    Erasing and mixing are drawn with probability 1; the labels of the rows show the real one.
 
     Args:
         image: uint8 `(height, width, 1 or 3)`.
-        partner: Another of the same shape, to mix it with.
+        partner: Another image of the same shape, for mixing.
         augment: Ranges of the affine row. Default: `AugmentConfig`'s.
         draws: Number of draws in a row.
         seed: Seed of the draws.
 
     Returns:
-        The figure; below its last row the shares of the label that stay with `image`.
+        The figure. Below its last row are the shares of the label that stay with `image`.
 
     Raises:
-        InputError: if the images are no such arrays.
+        InputError: if the images are not such arrays.
     """
     if image.dtype != np.uint8 or partner.dtype != np.uint8 or image.shape != partner.shape:
         raise InputError(
@@ -62,14 +62,14 @@ def plot_augmentations(
 
 
 def augmented(image, partner, augment: AugmentConfig, draws: int, seed: int):
-    """Augment an image many times in every way.
+    """Augment an image several times with each augmentation.
 
     Args:
         image, partner, augment, draws, seed: As for `plot_augmentations`.
 
     Returns:
-        For each way, named, floats in 0..1 `(draws, height, width, channels)`; and the shares of
-        `image` in the last, `(draws,)`.
+        For each augmentation, by name, floats in 0..1 `(draws, height, width, channels)`. And the
+        shares of `image` in the last one, `(draws,)`.
     """
     batch = np.repeat(image[np.newaxis], draws, axis=0)
     affine = RandomAffine(

@@ -15,15 +15,15 @@ _STYLES = {"training": ("", "--"), "validation": ("val_", "-")}
 
 
 def plot_curves(histories, published=None) -> Figure:
-    """Draw loss and accuracy against the epoch: a colour an arm, training dashed.
+    """Draw loss and accuracy against the epoch: one colour per arm, training dashed.
 
-    The line is the mean over the seeds that reached the epoch, the band goes from the lowest to
-    the highest of them. Runs may have different lengths. What was published is drawn as thin lines
-    of the arm's colour.
+    The line is the mean over the seeds that reached the epoch. The band is from the lowest to the
+    highest seed. Runs may have different lengths. Published curves are thin lines in the colour of
+    the arm.
 
     Args:
-        histories: For each arm a list over its seeds of histories; a history is a list of one dict
-            an epoch with `epoch`, `loss` and `accuracy`, and with validation `val_loss` and
+        histories: By arm, a list of histories, one per seed. A history is a list of one dict per
+            epoch with `epoch`, `loss` and `accuracy`, and with validation `val_loss` and
             `val_accuracy`.
         published: By arm, a history from a published log; arms that are not in `histories` are
             left out. Default: none.
@@ -63,11 +63,11 @@ def plot_curves(histories, published=None) -> Figure:
 
 
 def mean_and_range(seeds, metric) -> tuple[np.ndarray, np.ndarray]:
-    """Return the epochs, and for each the mean, lowest and highest of a metric over the seeds.
+    """Return the epochs, and for each the mean, minimum and maximum of a metric over the seeds.
 
     Args:
         seeds: List of histories.
-        metric: Key in a history's dicts.
+        metric: Key in the dicts of a history.
 
     Returns:
         `(epochs,)` and `(3, epochs)`: every epoch that a seed reached, over those seeds.

@@ -1,6 +1,6 @@
-"""What the tokenization sees: an image, its shifted copies, and the patches they are cut into.
+"""Pictures of the tokenization: an image, its shifted copies, and their patches.
 
-Every pixel comes out of `ShiftedPatchTokenization` itself, so the pictures cannot disagree with it.
+All patches are outputs of `ShiftedPatchTokenization` itself.
 """
 
 import math
@@ -21,7 +21,7 @@ _VERTICAL = {1: ["up"], 0: [], -1: ["down"]}
 
 
 def plot_patches(image, patch_size, stride=None) -> Figure:
-    """Draw an image and, beside it, the grid of patches an ordinary ViT cuts it into.
+    """Draw an image and, next to it, the grid of patches of an ordinary ViT.
 
     Args:
         image: `(height, width, 1 or 3)`, uint8 or floats in 0..1.
@@ -32,7 +32,7 @@ def plot_patches(image, patch_size, stride=None) -> Figure:
         The figure.
 
     Raises:
-        InputError: if `image` is no such array.
+        InputError: if `image` is not such an array.
         ValueError: if a patch does not fit into it.
     """
     (patches,) = shifted_patches(image, patch_size, stride, shifts="none").values()
@@ -58,10 +58,10 @@ def plot_shifted_views(
         shifts, shift_ratio, stride: As in `ShiftedPatchTokenization`.
 
     Returns:
-        The figure; a column for each copy, titled with the direction its content moves in.
+        The figure: a column for each copy, titled with the direction in which its content moves.
 
     Raises:
-        InputError: if `image` is no such array.
+        InputError: if `image` is not such an array.
         ValueError: if another argument is out of range, or a patch does not fit into `image`.
 
     Source: the figure of the Keras example `vit_small_ds`.
@@ -87,7 +87,7 @@ def shifted_patches(image, patch_size, stride=None, shifts="diagonal", shift_rat
         `(rows, columns, patch_height, patch_width, channels)`, floats in 0..1.
 
     Raises:
-        InputError: if `image` is no such array.
+        InputError: if `image` is not such an array.
         ValueError: if another argument is out of range, or a patch does not fit into `image`.
     """
     image = unit_image(image)
@@ -109,11 +109,11 @@ def shifted_patches(image, patch_size, stride=None, shifts="diagonal", shift_rat
 
 
 def assemble(patches, step, background=np.nan) -> np.ndarray:
-    """Lay patches out on a canvas, one every `step` pixels; later ones cover earlier ones.
+    """Place patches on a canvas, one every `step` pixels; later ones cover earlier ones.
 
     Args:
         patches: `(rows, columns, patch_height, patch_width, channels)`.
-        step: (down, right). The stride gives the image back; more leaves gaps.
+        step: (down, right). The stride restores the image; a larger step leaves gaps.
         background: Value or colour of the gaps.
 
     Returns:
@@ -136,7 +136,7 @@ def unit_image(image) -> np.ndarray:
         image: `(height, width, 1 or 3)`, uint8 or floats in 0..1.
 
     Raises:
-        InputError: if it is something else.
+        InputError: if it is another array.
     """
     if image.ndim != 3 or image.shape[-1] not in (1, 3):
         raise InputError(
@@ -153,13 +153,13 @@ def unit_image(image) -> np.ndarray:
 
 
 def _direction(step):
-    """Where the content moves: a copy that reads further down and right shows it left and up."""
+    """Name the direction of the content: a copy that reads further right shows it further left."""
     down, right = step
     return "-".join(_HORIZONTAL[right] + _VERTICAL[down])
 
 
 def _apart(patches):
-    """Lay patches out with thin gaps, which a grey image cannot hide when they are blue."""
+    """Place patches with thin gaps: white, or blue to stand out in a grey image."""
     times = math.ceil(6 / min(patches.shape[2:4]))
     enlarged = _rgb(patches).repeat(times, axis=2).repeat(times, axis=3)
     gap = round(min(enlarged.shape[2:4]) / 6)

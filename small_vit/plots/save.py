@@ -1,4 +1,4 @@
-"""Writing a figure to a file."""
+"""Writes a figure to a file."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
         The path.
 
     Raises:
-        InputError: if there is no such format, or the file cannot be written.
+        InputError: if the format is not known, or the file cannot be written.
     """
     path = Path(path)
     formats = figure.canvas.get_supported_filetypes()
@@ -29,6 +29,6 @@ def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
             f"A picture's file name ends in one of {', '.join(sorted(formats))}. Received: {path}."
         )
     make_folder(path.parent)
-    with written_whole(path) as beside:
-        figure.savefig(beside, dpi=dpi)
+    with written_whole(path) as partial:
+        figure.savefig(partial, dpi=dpi)
     return path

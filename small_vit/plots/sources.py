@@ -1,4 +1,4 @@
-"""What the pictures are drawn from: the data and the histories of run directories."""
+"""Reads the data of pictures: test images, and the histories of run directories."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
     """Return the first test images of an experiment's dataset.
 
     Args:
-        config: The experiment's.
+        config: The experiment's config.
         count: Number of images.
 
     Returns:
@@ -36,20 +36,20 @@ def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
         return load_dataset(config.data.dataset, config.data.data_dir).test.read(slice(count))
     except InputError as error:
         raise InputError(
-            f"The run's images cannot be read where it read them: {error} An image file of your "
-            "own can be drawn instead."
+            f"The images of the run's dataset cannot be read: {error} You can draw an image file "
+            "of your own instead."
         ) from error
 
 
 def read_histories(paths) -> dict[str, list[list[dict]]]:
-    """Read the epochs of run directories, the runs that differ in their seed alone together.
+    """Read the histories of run directories; runs that differ only in their seed are one arm.
 
     Args:
         paths: Run directories, and directories that hold run directories.
 
     Returns:
-        For each arm, vanilla first, a list over its seeds of histories: what `plot_curves` takes.
-        Runs of one arm that differ otherwise stand apart, named by what differs.
+        For each arm, vanilla first, a list of histories, one per seed, as `plot_curves` takes them.
+        Runs of one arm with other differences are separate, with the differences in the name.
 
     Raises:
         InputError: if a directory holds no run.
@@ -58,7 +58,7 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
     runs.sort(key=lambda run: run[0].arm != "vanilla")
     configs, histories = {}, {}
     for config, history in runs:
-        config = config.replace(train={"seed": 0})  # Another seed is no other experiment.
+        config = config.replace(train={"seed": 0})  # The seed does not count.
         name = config.arm
         differences = configs.setdefault(name, config).differences(config)
         if differences:
@@ -68,7 +68,7 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
 
 
 def runs_in(path) -> list[RunDirectory]:
-    """Return the run in a directory, or those in the directories in it.
+    """Return the run in a directory, or the runs in its subdirectories.
 
     Raises:
         InputError: if there are none.
@@ -78,5 +78,5 @@ def runs_in(path) -> list[RunDirectory]:
         return [RunDirectory(path)]
     found = sorted(path.glob("*/config.json"))
     if not found:
-        raise InputError(f"{path} is no run directory and holds none.")
+        raise InputError(f"{path} is not a run directory, and holds none.")
     return [RunDirectory(config.parent) for config in found]

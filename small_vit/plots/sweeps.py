@@ -1,4 +1,4 @@
-"""Pictures of sweeps: accuracy with its interval, arm by arm or as curves over a quantity."""
+"""Pictures of sweeps: accuracy with its interval, by arm or as curves over a quantity."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
@@ -9,12 +9,12 @@ from small_vit.plots.colors import line_colors
 def plot_arms(estimates, baselines, title) -> Figure:
     """Draw a point for each arm with its 95 % interval.
 
-    Baselines are hollow, and a dashed line runs from each along the arms compared with it.
+    Baselines are hollow. A dashed line shows each arm the accuracy of its baseline.
 
     Args:
-        estimates: By the arm's name, the `Estimate` of its accuracy (of 1), from top to bottom.
-        baselines: By the arm's name, the name of its baseline; a baseline's is its own.
-        title: What is asked.
+        estimates: `Estimate` of the accuracy (of 1) by arm, from top to bottom.
+        baselines: Name of the baseline by arm; for a baseline it is its own name.
+        title: The question of the sweep.
 
     Returns:
         The figure.
@@ -45,12 +45,12 @@ def plot_arms(estimates, baselines, title) -> Figure:
 
 
 def plot_over(curves, quantity, title) -> Figure:
-    """Draw accuracy against a quantity, a colour an arm, with its 95 % interval as a band.
+    """Draw accuracy against a quantity, one colour per arm, with its 95 % interval as a band.
 
     Args:
-        curves: By the arm's name, a dict of `Estimate`s of its accuracy (of 1) by the quantity.
+        curves: By arm, a dict of `Estimate`s of its accuracy (of 1) by the quantity.
         quantity: Name of the quantity; its axis is logarithmic.
-        title: What is asked.
+        title: The question of the sweep.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""The pictures of a run that belong to its model family, by the names that families give."""
+"""The pictures of a run that depend on its model family, by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ class Picture:
     """A picture in a run's report.
 
     Attributes:
-        draw: From a config, a model, an image, class names and a history to a figure, or to None
-            where a run has no such picture.
-        heading: What it stands under.
+        draw: Function from a config, a model, an image, class names and a history to a figure, or
+            to None if the run has no such picture.
+        heading: Heading above it.
         description: What it shows.
     """
 

@@ -1,4 +1,4 @@
-"""A finished run looked at again: its model measured anew, and its report written anew."""
+"""Measures the model of a finished run again, and writes its report again."""
 
 from dataclasses import dataclass
 
@@ -61,7 +61,7 @@ def evaluate_run(path, data_dir=None, batch_size=256):
 
 
 def rewrite_report(path, data_dir=None):
-    """Write report.md and the pictures of a finished run anew.
+    """Write report.md and the pictures of a finished run again.
 
     Args:
         path: Run directory.

@@ -1,4 +1,4 @@
-"""report.md: one run for a reader, with its pictures."""
+"""report.md: a report of one run, with pictures."""
 
 from small_vit.files import write_text
 from small_vit.models.registry import FAMILIES
@@ -16,7 +16,7 @@ METRICS = {
     "f1": ("F1, mean over classes", "{:.4f}"),
     "calibration_error": ("expected calibration error", "{:.4f}"),
 }
-"""What readers call a metric, and how it is written; others stand by their own names."""
+"""Label and number format of each metric; others are shown by their own names."""
 
 
 def write_report(directory, config, result, model, logits, dataset):
@@ -53,7 +53,7 @@ def write_report(directory, config, result, model, logits, dataset):
 {result.trainable_parameters:,} trainable parameters, {result.forward_flops / 1e9:.3f} GFLOP in an
 image's forward pass (matrix products), {result.train_examples:,} training images, \
 {result.epochs} epochs{passes_suffix(result)} of {result.seconds_per_epoch:.1f} s,
-{result.seconds:.0f} s in all on {result.device} ({result.backend}, \
+{result.seconds:.0f} s in total on {result.device} ({result.backend}, \
 {result.precision}){_memory(result)}.
 
     {result.command}
@@ -71,10 +71,10 @@ The training loss includes label smoothing, if any, and dropout and augmentation
 
 
 def metrics_table(columns):
-    """Return a Markdown table of metrics, one a row.
+    """Return a Markdown table of metrics, one per row.
 
     Args:
-        columns: By its heading, a dict of metrics; empty ones are left out.
+        columns: Dicts of metrics by heading; empty ones are left out.
     """
     columns = {heading: metrics for heading, metrics in columns.items() if metrics}
     names = dict.fromkeys(name for metrics in columns.values() for name in metrics)
@@ -95,12 +95,12 @@ def _memory(result):
 
 def _test_set(result):
     if not result.best_on_test:
-        return "The test set was looked at once, after the last epoch."
+        return "The test set was used once, after the last epoch."
     best = result.best_on_test
     return (
-        "The test set was watched: validation is on it. The best epoch's accuracy there, "
-        f"{best['accuracy']:.2%} (top-5 {best['top5_accuracy']:.2%}), was chosen by the very "
-        "images that it is of."
+        "Validation is on the test set. The best epoch's accuracy there, "
+        f"{best['accuracy']:.2%} (top-5 {best['top5_accuracy']:.2%}), was chosen on the test set "
+        "itself."
     )
 
 

@@ -1,1 +1,1 @@
-"""What runs leave: run directories, results, rows, metrics and the tables made of them."""
+"""Results of runs: run directories, checkpoints, rows, metrics and tables."""

@@ -1,4 +1,4 @@
-"""A checkpoint: all state of a training, so that a resumed run ends with the same numbers."""
+"""A checkpoint: all state of a run, so that a resumed run ends with the same numbers."""
 
 import dataclasses
 import json
@@ -15,12 +15,12 @@ from small_vit.files import written_whole
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         history: The finished epochs, a list of dicts.
         step: Steps of the next epoch that are done.
-        seconds: What these took.
+        seconds: Time that these steps took.
     """
 
     history: list[dict] = field(default_factory=list)
@@ -29,10 +29,10 @@ class Checkpoint:
 
 
 def save_checkpoint(path, model, checkpoint):
-    """Save all state of `model`, its optimizer and its metrics, and how far the run is.
+    """Save all state of `model`, its optimizer and its metrics, and the progress of the run.
 
-    Keras's own formats leave out the state of the random generators, without which a resumed run
-    draws other dropout masks and augmentations than the uninterrupted one.
+    Keras's own formats leave out the state of the random generators. Without it, a resumed run
+    would draw other dropout masks and augmentations than the uninterrupted run.
 
     Args:
         path: The file, written whole or not at all.
@@ -50,11 +50,11 @@ def save_checkpoint(path, model, checkpoint):
 
 
 def restore_checkpoint(path, model):
-    """Set all state of `model`, its optimizer and its metrics to that of a file.
+    """Set all state of `model`, its optimizer and its metrics from a file.
 
     Args:
         path: The file.
-        model: `keras.Model`, compiled as the one that was saved.
+        model: `keras.Model`, built and compiled like the one that was saved.
 
     Returns:
         The `Checkpoint`.
@@ -85,9 +85,9 @@ def restore_checkpoint(path, model):
 
 
 def _state(model):
-    """All variables a resumed run needs, seeds of the random generators among them, by path.
+    """All variables that a resumed run needs, with their paths; the generators' seeds are included.
 
-    Keras counts the generators and optimizers of a process; a path here is without the count.
+    Keras numbers the generators and optimizers of a process. The paths here leave out the number.
     """
     of_model = [re.sub(r"seed_generator_\d+", "seed_generator", v.path) for v in model.variables]
     of_optimizer = [f"optimizer/{v.path.partition('/')[2]}" for v in model.optimizer.variables]

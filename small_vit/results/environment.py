@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""The environment of a run: command, commit, versions, device."""
 
 import importlib
 import platform
@@ -11,7 +11,7 @@ import keras
 
 
 def describe_environment(devices, data_fingerprint):
-    """Return where and with what a run is made, as a dict ready for JSON.
+    """Return command, commit, backend, device and versions, as a dict ready for JSON.
 
     Args:
         devices: Readable names of the devices in use.
@@ -41,7 +41,7 @@ def _command():
 
 
 def peak_memory_mb():
-    """Return the largest resident set that this process has had; None on Windows."""
+    """Return the peak resident memory of this process; None on Windows."""
     if sys.platform == "win32":
         return None
     import resource
@@ -51,14 +51,14 @@ def peak_memory_mb():
 
 
 def _commit():
-    """The source's git commit, "-dirty" if changed since; "unknown" outside its checkout.
+    """The git commit of the source, with "-dirty" if changed; "unknown" without a git checkout.
 
-    A sweep writes rows into the checkout, which changes no source.
+    Rows in the checkout do not count: a sweep writes them, and they are no source.
     """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         call = {"capture_output": True, "text": True, "check": True}
-        # Fails where the package lies in a repository that does not track it.
+        # Fails if the package is in a repository that does not track it.
         subprocess.run([*git, "ls-files", "--error-unmatch", Path(__file__).name], **call)
         commit = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], **call).stdout.strip()
         source = ["--", ":(top)", ":(top,exclude)experiments/results"]

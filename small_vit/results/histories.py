@@ -1,4 +1,4 @@
-"""The epochs of runs, also of those still going: one JSON object a run, as results/epochs holds."""
+"""Histories: the epochs of runs, finished or not, one JSON object per run (results/epochs)."""
 
 import csv
 import dataclasses
@@ -18,9 +18,9 @@ class History:
 
     Attributes:
         recipe, dataset, arm, seed, precision, changes: As in `Result`.
-        backend, device, commit, command: Of the process that began the run.
-        resumed: Commits of the processes that went on with it.
-        epochs: One dict an epoch, as history.csv has them.
+        backend, device, commit, command: Of the process that started the run.
+        resumed: Commits of the processes that resumed it.
+        epochs: One dict per epoch, as in history.csv.
     """
 
     recipe: str
@@ -38,12 +38,12 @@ class History:
 
     @property
     def other_changes(self):
-        """The changes but that of the number of epochs: at a constant rate it changes no epoch."""
+        """The changes except the number of epochs, which changes no epoch at a constant rate."""
         return [change for change in self.changes if not change.startswith("train.epochs:")]
 
     @property
     def of(self):
-        """What tells the run from others; its number of epochs does not."""
+        """The identity of the run. Its number of epochs is not part of it."""
         run = (self.recipe, self.dataset, self.arm, self.seed, self.precision, self.backend)
         return *run, *self.other_changes
 
@@ -91,7 +91,7 @@ def read_histories_file(path):
 
 
 def keep_histories(path, histories):
-    """Write histories into a file; of a run that is there already the longer one stays.
+    """Add histories to a file; if a run is already there, the longer history is kept.
 
     Args:
         path: The file, made if absent.
@@ -111,10 +111,10 @@ def read_published_log(path):
     """Read the published log of a reference.
 
     Args:
-        path: CSV file with a line an epoch and arm.
+        path: CSV file with a line per epoch and arm.
 
     Returns:
-        By arm, a list of one dict an epoch, with the names of history.csv.
+        By arm, a list of one dict per epoch, with the names of history.csv.
     """
     log = {}
     with Path(path).open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""How good a model is: metrics of its logits."""
+"""Metrics of a model's logits."""
 
 import numpy as np
 from scipy.special import log_softmax
@@ -8,7 +8,7 @@ CALIBRATION_BINS = 15
 
 
 def basic_metrics(logits, labels):
-    """Return what an epoch's validation shows.
+    """Return the metrics of an epoch's validation.
 
     Args:
         logits: `(examples, classes)`.
@@ -29,7 +29,7 @@ def basic_metrics(logits, labels):
 
 
 def full_metrics(logits, labels):
-    """Return what a final report shows.
+    """Return the metrics of the final test.
 
     Args:
         logits: `(examples, classes)`.

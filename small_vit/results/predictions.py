@@ -8,12 +8,12 @@ from small_vit.data.tf_data import without_autotuning
 
 
 def predict_logits(model, split, batch_size=256):
-    """Return a model's logits for the images of a split, which are read part by part.
+    """Return a model's logits for the images of a split; images are read part by part.
 
     Args:
         model: Maps images to logits.
         split: `Split`.
-        batch_size: Images a batch.
+        batch_size: Images per batch.
 
     Returns:
         float32 array `(examples, classes)`.
@@ -25,8 +25,8 @@ def predict_logits(model, split, batch_size=256):
 def _predict(model, images, batch_size):
     """Predict in batches of one size.
 
-    The last batch is padded rather than short: one compiled program serves all, and any number of
-    devices can share it.
+    The last batch is padded to full size. One compiled program then serves all batches, and the
+    devices can share each batch equally.
     """
     padding = -len(images) % batch_size
     padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))

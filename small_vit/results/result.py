@@ -16,13 +16,13 @@ class Result:
     """The name that a sweep or recipe gave the experiment."""
     seed: int
     metrics: dict[str, float]
-    """Of the test set (`small_vit.results.metrics.full_metrics`)."""
+    """Metrics on the test set (`small_vit.results.metrics.full_metrics`)."""
     validation: dict[str, float]
     """The last epoch's `loss`, `accuracy` and `top5_accuracy`; empty without validation."""
     train_examples: int
     trainable_parameters: int
     forward_flops: int
-    """Of the matrix products in one image's forward pass, counted from their shapes."""
+    """FLOPs of the matrix products in one image's forward pass, counted from their shapes."""
     epochs: int
     batch_size: int
     seconds: float
@@ -35,25 +35,29 @@ class Result:
     command: str
     data_fingerprint: str
     passes_per_epoch: int = 1
-    """Of the training images."""
+    """Passes over the training images in an epoch."""
     changes: list[str] = field(default_factory=list)
-    """How the config differs from the recipe's of this arm, beside the seed and the devices."""
+    """Differences of the config from its recipe and arm, without seed and devices."""
     best_on_test: dict[str, float] = field(default_factory=dict)
-    """The best epoch's `accuracy` and `top5_accuracy` on the test set, where that was watched
-    (`validation_split="test"`)."""
+    """The best epoch's `accuracy` and `top5_accuracy` on the test set, for a run that evaluates on
+    it after each epoch (`validation_split="test"`); else empty."""
     train_seconds: float | None = None
-    """From the end of the first step, whose program is compiled by then, to the end of the last
-    epoch, with validation, what is compiled for it, and checkpoints; None for a resumed run."""
+    """From the end of the first step, after its compilation, to the end of the last epoch. Includes
+    validation with its compilation, and checkpoints. None for a resumed run."""
     start_seconds: float | None = None
-    """From the start of the process to the end of the first step: imports, data, compilation, and
-    earlier runs of the same process; None for a resumed run."""
+    """From the start of the process to the end of the first step: imports, data and compilation.
+    Earlier runs in the same process are included. None for a resumed run."""
     peak_memory_mb: int | None = None
-    """Largest resident set of the process by the run's end, earlier runs of the same process
-    included; None where the system does not say."""
+    """Peak resident memory of the process at the end of the run. Earlier runs in the same process
+    are included. None if the system does not report it."""
     config_hash: str = ""
-    """Of the config; given when the result becomes a row (`small_vit.results.rows`)."""
+    """Hash of the config; set when the result becomes a row (`small_vit.results.rows`)."""
 
 
 def passes_suffix(run):
-    """Return " (3 passes each)" where an epoch of a run, or of its config, has several passes."""
+    """Return " (3 passes each)" if an epoch has several passes, else "".
+
+    Args:
+        run: `Result` or `TrainConfig`.
+    """
     return f" ({run.passes_per_epoch} passes each)" if run.passes_per_epoch > 1 else ""

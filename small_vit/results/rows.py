@@ -1,4 +1,4 @@
-"""Rows: the results of finished runs, one JSON object a line, as experiments/results holds them."""
+"""Rows: the results of finished runs, one JSON object per line (experiments/results)."""
 
 import dataclasses
 import hashlib
@@ -15,8 +15,9 @@ from small_vit.results.run_directory import RunDirectory
 def config_hash(config):
     """Return 12 hex digits that two configs share when they are the same experiment.
 
-    They tell the settings that differ from the defaults, seed included: a setting added later does
-    not change them, nor do the names of recipe and arm, the folder of the data and the devices.
+    It is a hash of the settings that differ from the defaults, seed included. So a setting added
+    later does not change it. The names of recipe and arm, the folder of the data and the devices
+    are left out.
     """
     default = ExperimentConfig()
     same = {"recipe": default.recipe, "arm": default.arm, "train": {"strategy": "auto"}}
@@ -42,7 +43,7 @@ def read_rows(path):
         List of `Result`; empty if there is no such file.
 
     Raises:
-        InputError: if the file is damaged, naming the line.
+        InputError: if the file is damaged; the message gives the line.
     """
     rows = []
     for number, line in enumerate(read_lines(path, "rows"), 1):
@@ -54,7 +55,7 @@ def read_rows(path):
 
 
 def rows_by_backend(rows):
-    """Return lists of rows by Keras backend: backends draw other numbers, so none are pooled."""
+    """Return lists of rows by Keras backend, since backends draw different random numbers."""
     groups = {}
     for row in rows:
         groups.setdefault(row.backend, []).append(row)

@@ -1,13 +1,13 @@
-"""A run directory: everything one training run leaves behind, written so that nothing is lost.
+"""A run directory: all files of one training run, each written whole or not at all.
 
 config.json        the resolved ExperimentConfig
 environment.json   command, commit, versions, device, backend, data fingerprint
 classes.json       class names
-metrics.jsonl      one line an epoch; history.csv holds the same
-checkpoint.npz     the newest state of the training; once that has ended, kept where it may go on
+metrics.jsonl      one line per epoch; history.csv holds the same
+checkpoint.npz     the newest checkpoint; kept after the end if the run can be extended
 model.keras        the trained model
 result.json        the final numbers
-report.md          the run for a reader, with its pictures
+report.md          a report to read, with pictures
 """
 
 import csv
@@ -27,7 +27,7 @@ from small_vit.results.result import Result
 
 
 def new_path(config, label):
-    """Return a path under runs/ for a new run of `config`, named by what it is and the time."""
+    """Return a path under runs/ for a new run of `config`, named after the config and the time."""
     stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
     name = f"{config.recipe}-{config.data.dataset}-{config.arm}-{label}-{stamp}"
     return Path("runs") / name
@@ -47,7 +47,7 @@ class RunDirectory:
         return self.path / name
 
     def create(self, config, environment, class_names):
-        """Start a new run here; of several hosts the first does.
+        """Write the first files of a new run, on the first host.
 
         Raises:
             InputError: if a run or sweep is already here or the directory cannot be made.
@@ -55,7 +55,7 @@ class RunDirectory:
         taken = any((self / name).exists() for name in ("config.json", "sweep.json"))
         if hosts.from_first(taken):
             raise InputError(
-                f"{self.path} already holds a run or a sweep. Go on with it by --resume "
+                f"{self.path} already holds a run or a sweep. Resume it with --resume "
                 f"{self.path}, or choose another folder with --out."
             )
         if not hosts.is_first():
@@ -65,12 +65,12 @@ class RunDirectory:
         write_json(self / "classes.json", class_names)
         write_json(self / "config.json", config.to_dict())
 
-    def begun(self):
+    def started(self):
         """Return whether a run was started here."""
         return (self / "config.json").exists()
 
     def backend(self):
-        """Return the Keras backend that the run was begun on."""
+        """Return the Keras backend that the run was started on."""
         return read_json(self / "environment.json").get("backend")
 
     def config(self):
@@ -79,56 +79,56 @@ class RunDirectory:
         Raises:
             InputError: if the directory holds no run.
         """
-        if not self.begun():
+        if not self.started():
             raise InputError(
-                f"{self.path} holds no run. Name a folder that holds config.json, as runs/NAME "
-                "does, or start a new run without --resume."
+                f"{self.path} holds no run. Name a folder that holds config.json, like runs/NAME, "
+                "or start a new run without --resume."
             )
         try:
             return ExperimentConfig.from_dict(read_json(self / "config.json"))
         except (InputError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{self.path} holds a run whose config.json cannot be read ({error})."
+                f"{self.path} holds a run, but its config.json cannot be read: {error}."
             ) from error
 
     def refuse_another(self, config, environment):
-        """Check that the run here is of this config, backend and data; it may become longer.
+        """Check that the run here has this config, backend and data. More epochs are allowed.
 
         Raises:
-            InputError: if it is not, naming the fields that differ.
+            InputError: if not; the message lists the differences.
         """
         old = self.config()
-        changed = changes_of_going_on(self.path, old, config)
+        changed = changes_that_prevent_resuming(self.path, old, config)
         if (
             config.train.epochs > old.train.epochs
             and self.result() is not None
             and not (self / "checkpoint.npz").exists()
         ):
             raise InputError(
-                f"{self.path} cannot go on to {config.train.epochs} epochs: its checkpoint.npz is "
-                "gone. Start a new run of that length."
+                f"{self.path} cannot be extended to {config.train.epochs} epochs: "
+                "its checkpoint.npz is gone. Start a new run of that length."
             )
-        begun = read_json(self / "environment.json")
+        at_start = read_json(self / "environment.json")
         changed += [
-            f"{name}: {begun.get(name)} -> {environment[name]}"
+            f"{name}: {at_start.get(name)} -> {environment[name]}"
             for name in ("backend", "data_fingerprint")
-            if begun.get(name) != environment[name]
+            if at_start.get(name) != environment[name]
         ]
         if changed:
             raise InputError(
-                f"{self.path} cannot go on as another experiment. Changed: {'; '.join(changed)}. "
-                "Leave these as they were, or start a new run."
+                f"{self.path} cannot be resumed with other settings. Changed: "
+                f"{'; '.join(changed)}. Use the old values, or start a new run."
             )
 
-    def go_on(self, config, environment):
-        """Note that the run goes on, to the epochs of `config`; return what it was begun with."""
-        begun = read_json(self / "environment.json")
+    def resume(self, config, environment):
+        """Record that the run is resumed with `config`; return its environment at the start."""
+        at_start = read_json(self / "environment.json")
         resumed = {name: environment[name] for name in ("command", "commit", "device", "versions")}
-        begun["resumed"] = [*begun.get("resumed", []), resumed]
+        at_start["resumed"] = [*at_start.get("resumed", []), resumed]
         if hosts.is_first():
-            write_json(self / "environment.json", begun)
+            write_json(self / "environment.json", at_start)
             write_json(self / "config.json", config.to_dict())
-        return begun
+        return at_start
 
     def write_history(self, history):
         """Write the epochs so far, a list of dicts, to metrics.jsonl and history.csv."""
@@ -139,7 +139,7 @@ class RunDirectory:
             table.writerows(history)
 
     def history(self):
-        """Read metrics.jsonl: a list of dicts, one an epoch; empty before the first has ended.
+        """Read metrics.jsonl: a list of dicts, one per epoch; empty before the first has ended.
 
         Raises:
             InputError: if it is damaged.
@@ -153,14 +153,14 @@ class RunDirectory:
             raise InputError(f"{path} is damaged: {error}") from error
 
     def save_checkpoint(self, model, checkpoint):
-        """Save all state of `model` and how far the run is (`small_vit.results.checkpoint`)."""
+        """Save all state of `model` and the progress (`small_vit.results.checkpoint`)."""
         save_checkpoint(self / "checkpoint.npz", model, checkpoint)
 
     def restore_checkpoint(self, model):
         """Set all state of `model` to the last checkpoint's.
 
         Returns:
-            The `Checkpoint`; an empty one where none was saved.
+            The `Checkpoint`; an empty one if none was saved.
 
         Raises:
             InputError: if it is damaged or of another model.
@@ -170,7 +170,7 @@ class RunDirectory:
             return Checkpoint()
         checkpoint = restore_checkpoint(path, model)
         if checkpoint.history and hosts.is_first():
-            # The run may have died between the checkpoint and these.
+            # The run may have been killed after the checkpoint, before these were written.
             self.write_history(checkpoint.history)
         return checkpoint
 
@@ -180,7 +180,7 @@ class RunDirectory:
             keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
 
     def finish(self, result):
-        """Write the result; that of fewer epochs stays beside it, if there is one."""
+        """Write the result. An older result of fewer epochs is kept under another name."""
         shorter = self._read_result()
         if shorter is not None:
             name = f"result-{shorter.epochs}-epochs.json"
@@ -189,12 +189,12 @@ class RunDirectory:
         self.drop_needless_checkpoint()
 
     def drop_needless_checkpoint(self):
-        """Delete the checkpoint of a run that has ended, unless it can go on to more epochs."""
+        """Delete the checkpoint of a run that has ended, unless the run can be extended."""
         if self.config().train.schedule != "constant":
             (self / "checkpoint.npz").unlink(missing_ok=True)
 
     def result(self):
-        """Read the result; None while the run has not ended.
+        """Read the result; None if the run has not ended.
 
         Raises:
             InputError: if it is damaged, or of another version of this package.
@@ -216,16 +216,16 @@ class RunDirectory:
             ) from error
 
 
-def changes_of_going_on(path, old, config):
-    """List what keeps a run or sweep from going on under another config.
+def changes_that_prevent_resuming(path, old, config):
+    """List the changes of a config with which a run or sweep cannot be resumed.
 
-    More epochs do not: at a constant rate the first epochs of a longer run are those of a shorter
-    one.
+    More epochs are allowed at a constant rate, where a longer run starts with the same epochs as a
+    shorter run.
 
     Args:
-        path: Where it lies.
+        path: Folder of the run or sweep.
         old: Its `ExperimentConfig`.
-        config: The one to go on under.
+        config: The `ExperimentConfig` to resume with.
 
     Returns:
         List of str, as from `ExperimentConfig.differences`.
@@ -237,7 +237,7 @@ def changes_of_going_on(path, old, config):
         return old.differences(config)
     if config.train.schedule != "constant":
         raise InputError(
-            f"{path} cannot go on to {config.train.epochs} epochs: under schedule="
+            f"{path} cannot be extended to {config.train.epochs} epochs: under schedule="
             f"{config.train.schedule} the learning rate of every step depends on the number of "
             f"epochs, which was {old.train.epochs}. Start a new run of that length."
         )

@@ -1,7 +1,7 @@
 """Load a trained model, and read its outputs as probabilities.
 
-Whether a model gives logits or probabilities is read off its last layer (`kind_of_outputs`), never
-off the values, which may look like either. Where the layer does not say, --outputs must.
+A model's last layer shows whether its outputs are logits or probabilities (`kind_of_outputs`). The
+values are not used: they may look like either. If the layer does not show it, pass --outputs.
 """
 
 from pathlib import Path
@@ -23,8 +23,8 @@ def load_model(path):
         path: Run directory or `.keras` file.
 
     Returns:
-        `(keras.Model, list of str)`. Without a classes.json beside the model, names are
-        "class 0", "class 1", … A model of one output has two classes (`class_probabilities`).
+        `(keras.Model, list of str)`. Without a classes.json next to the model, names are
+        "class 0", "class 1", … A model with one output has two classes (`class_probabilities`).
 
     Raises:
         InputError: if there is no model, if it does not classify images of one size, or if its
@@ -49,16 +49,16 @@ def load_model(path):
         received = f"{len(names)} names" if isinstance(names, list) else type(names).__name__
         raise InputError(
             f"{names_file} must be a list of {classes} names, one for each class of {file.name}. "
-            f"Received: {received}. Put the model's own there, or move this one away to have "
-            "classes numbered."
+            f"Received: {received}. Replace it with the model's own, or remove it: classes are "
+            "then numbered."
         )
     return model, names
 
 
 def _refuse_folder_without_model(folder):
-    if RunDirectory(folder).begun():
+    if RunDirectory(folder).started():
         raise InputError(
-            f"The run in {folder} has not ended, so it has no model yet. Go on with --resume."
+            f"The run in {folder} has not ended, so it has no model yet. Resume it with --resume."
         )
     runs = [str(config.parent) for config in sorted(folder.glob("*/config.json"))]
     if runs:
@@ -69,7 +69,7 @@ def _refuse_folder_without_model(folder):
 
 
 def _count_classes(model, file):
-    # A model that was never called, or is a class of its own, may have no shapes.
+    # A subclassed model, or one that was never called, may have no shapes.
     shapes = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
     match shapes:
         case (None, int(), int(), 1 | 3), (None, int(classes)):
@@ -77,15 +77,15 @@ def _count_classes(model, file):
     raise InputError(
         f"{file} must take images, (None, height, width, 1 or 3), and give (None, classes), with "
         f"height, width and classes fixed. Received a model that takes {shapes[0]} and gives "
-        f"{shapes[1]}. Name one that run_cifar100.py has trained."
+        f"{shapes[1]}. Name a model that run_cifar100.py has trained."
     )
 
 
 def kind_of_outputs(model):
-    """Tell from a model's last layer what its outputs are.
+    """Find out from a model's last layer whether its outputs are logits or probabilities.
 
-    They are probabilities behind a softmax, whether a layer or an activation, and behind the
-    sigmoid of a single unit. They are logits behind a Dense layer without activation.
+    They are probabilities after a softmax, whether a layer or an activation, and after the sigmoid
+    of a single unit. They are logits after a Dense layer without activation.
 
     Args:
         model: From `load_model`.
@@ -94,8 +94,8 @@ def kind_of_outputs(model):
         "logits" or "probabilities".
 
     Raises:
-        InputError: if the last layer is another one. Several units with a sigmoid are such a case:
-            they are labels that do not exclude each other, not classes.
+        InputError: if the last layer is another one, for example several units with a sigmoid:
+            these are labels that do not exclude each other, not classes.
     """
     layer = _last_layer(model)
     activation = getattr(layer, "activation", None)
@@ -104,13 +104,13 @@ def kind_of_outputs(model):
     units = model.output_shape[-1]
     if activation is (keras.activations.sigmoid if units == 1 else keras.activations.softmax):
         return "probabilities"
-    # An Activation layer that is linear hands on what it gets, which may be either.
+    # A linear Activation layer does not count: its input may be either.
     if isinstance(layer, keras.layers.Dense) and activation is keras.activations.linear:
         return "logits"
     raise InputError(
-        f"The model's last layer does not tell whether its {units} outputs are logits or "
+        f"The model's last layer does not show whether its {units} outputs are logits or "
         f"probabilities of classes. Received: {type(layer).__name__} {layer.name!r}, "
-        f"activation={getattr(activation, '__name__', activation)}. Say it with --outputs."
+        f"activation={getattr(activation, '__name__', activation)}. Set --outputs."
     )
 
 
@@ -127,7 +127,7 @@ def _last_layer(model):
 def class_probabilities(outputs, kind):
     """Turn a model's outputs into the probabilities of its classes.
 
-    A single output is that of the second of two classes, as in Keras's binary cross-entropy.
+    A single output belongs to the second of two classes, as in Keras's binary cross-entropy.
 
     Args:
         outputs: `(images, classes)`, or `(images, 1)`.
@@ -137,7 +137,7 @@ def class_probabilities(outputs, kind):
         float32 array `(images, classes)`, or `(images, 2)`.
 
     Raises:
-        InputError: if `outputs` cannot be what `kind` says.
+        InputError: if `outputs` do not fit `kind`.
     """
     outputs = np.asarray(outputs, "float32")
     probabilities = outputs
@@ -150,7 +150,7 @@ def class_probabilities(outputs, kind):
     # Half precision rounds each probability by up to 0.4 %.
     if not ((probabilities >= 0).all() and (np.abs(sums - 1) < 1e-2).all()):
         raise InputError(
-            f"The model's outputs are no {kind} of classes that exclude each other. Received: "
+            f"The model's outputs are not {kind} of classes that exclude each other. Received: "
             f"values from {outputs.min()} to {outputs.max()}, which make probabilities that sum to "
             f"{sums.min()} to {sums.max()}."
         )

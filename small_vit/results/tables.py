@@ -12,7 +12,7 @@ from small_vit.results.statistics import Estimate, pair_by_seed
 
 
 def comparison_table(results):
-    """Render results of two arms as a Markdown table with intervals, and the published beside.
+    """Render results of two arms as a Markdown table with intervals and the published numbers.
 
     Args:
         results: List of `Result` of one recipe and dataset, the same seeds in each arm.
@@ -21,7 +21,7 @@ def comparison_table(results):
         Text.
 
     Raises:
-        InputError: if they are of different experiments, or a seed is there twice.
+        InputError: if they are from different experiments, or a seed occurs twice in an arm.
     """
     _check_one_experiment(results)
     arms = by_arm(results)
@@ -43,24 +43,24 @@ def comparison_table(results):
 
 
 def _check_one_experiment(results):
-    experiments = {(run.recipe, run.dataset, run.epochs, *_beside_parts(run)) for run in results}
+    experiments = {(run.recipe, run.dataset, run.epochs, *_other_changes(run)) for run in results}
     variants = {(run.arm, *run.changes) for run in results}
     if len(experiments) > 1 or len(variants) > len({run.arm for run in results}):
         received = {
             f"({run.recipe}, {run.dataset}, {run.epochs}, {run.changes})" for run in results
         }
         raise InputError(
-            "One table is of one experiment. These runs are of several (recipe, dataset, epochs, "
-            f"changes): {'; '.join(sorted(received))}. Keep their rows in files of their own."
+            "A table shows one experiment. These runs are from several (recipe, dataset, epochs, "
+            f"changes): {'; '.join(sorted(received))}. Keep their rows in separate files."
         )
     runs = Counter((run.arm, run.seed) for run in results)
     twice = [f"{arm} seed {seed}" for (arm, seed), count in runs.items() if count > 1]
     if twice:
-        raise InputError(f"A run counts once, but these are there again: {', '.join(twice)}.")
+        raise InputError(f"These runs occur more than once: {', '.join(twice)}.")
 
 
-def _beside_parts(run):
-    """A run's changes but those of the paper's parts, which one arm has and the other has not."""
+def _other_changes(run):
+    """A run's changes except those of the paper's parts, which differ between the arms."""
     parts = {f"model.{name}" for family in FAMILIES.values() for name in family.plain}
     return [change for change in run.changes if change.split(":")[0] not in parts]
 
@@ -98,7 +98,7 @@ def _captions(results):
 
 
 def where_run(results):
-    """Return on what `results` were made: lines, one for each machine and one for the code."""
+    """Return lines that say where `results` were made: one per machine, and one for the code."""
     where = {
         f"{run.device}, {run.backend}, Keras {run.versions['keras']}, {run.precision}."
         for run in results
@@ -111,12 +111,12 @@ def _row(arm, runs, figures):
     published = None
     if not any(run.changes for run in runs):
         published = PUBLISHED.get((runs[0].recipe, runs[0].dataset, arm))
-    beside = "–" if published is None else published.percent()
+    published_cell = "–" if published is None else published.percent()
     return [
         arm,
         f"{runs[0].trainable_parameters:,}",
         *(Estimate.of(list(map(figure, runs))).percent() for figure in figures),
-        beside,
+        published_cell,
         str(len(runs)),
         f"{np.median([run.seconds_per_epoch for run in runs]):.1f}",
     ]

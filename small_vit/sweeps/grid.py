@@ -1,4 +1,4 @@
-"""What a sweep is: a grid of changes to a recipe, and the runs it comes to."""
+"""What a sweep is: a grid of changes to a recipe, and its runs."""
 
 import itertools
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ Changes = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Sweep:
-    """A question, put as a grid over the settings of a recipe.
+    """A question, and the grid of settings that answers it.
 
-    The arms are all combinations of the axes' options. The last axis is the one asked about: each
-    of its options is compared with its first one, the baseline, all other axes alike.
+    The arms are all combinations of the axes' options. The question is about the last axis. Its
+    first option is the baseline. Each other option is compared with the baseline at the same
+    options of the other axes.
 
     Attributes:
         question: What the sweep asks.
-        axes: By name, an axis; an axis is its options by name; an option is what it changes in the
-            config, as `ExperimentConfig.replace` takes it. A section's changes, or a value, may be
-            a function of the config as the axes before have left it.
-        curve: Whether the first axis' options are numbers, to be drawn as a curve over it.
+        axes: Axes by name. An axis is a dict of options by name. An option is a dict of changes to
+            the config, as `ExperimentConfig.replace` takes them. The changes of a section, or a
+            single value, may be a function of the config with the changes of the axes before.
+        curve: Whether the options of the first axis are numbers, drawn as the x-axis of curves.
     """
 
     question: str
@@ -31,8 +32,8 @@ class Sweep:
 
     def arms(self, base):
         """Return the sweep's arms on `base`, an `ExperimentConfig`, as a list of `Arm`."""
-        *_, asked = self.axes.values()
-        baseline = next(iter(asked))
+        *_, last_axis = self.axes.values()
+        baseline = next(iter(last_axis))
         return [
             Arm(
                 name="-".join(options),
@@ -60,10 +61,10 @@ class Arm:
     """One point of a sweep's grid.
 
     Attributes:
-        name: The names of its options; fit for a folder's name.
+        name: The names of its options, joined; also used as a folder name.
         baseline: Name of the arm it is compared with; its own if it is a baseline.
-        options: Names of its options, one an axis.
-        config: What it trains, whatever the seed.
+        options: Names of its options, one per axis.
+        config: Its `ExperimentConfig`, with the first seed.
     """
 
     name: str
@@ -74,12 +75,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Run:
-    """An arm on one seed.
+    """An arm with one seed.
 
     Attributes:
         name: Arm and seed.
-        config: What is trained.
-        directory: Where its files go.
+        config: Its `ExperimentConfig`.
+        directory: Folder of its files.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Run:
 
 
 def plan_runs(arms, seeds, folder):
-    """Return the runs of `arms`, seed by seed, so that a sweep cut short still has pairs.
+    """Return the runs of `arms`, seed by seed, so that a sweep that is stopped still has pairs.
 
     Args:
         arms: List of `Arm`.
@@ -99,9 +100,9 @@ def plan_runs(arms, seeds, folder):
         List of `Run`.
     """
     runs = []
-    for step in range(seeds):
+    for offset in range(seeds):
         for arm in arms:
-            seed = arm.config.train.seed + step
+            seed = arm.config.train.seed + offset
             name = f"{arm.name}-seed{seed}"
             runs.append(Run(name, arm.config.replace(train={"seed": seed}), Path(folder) / name))
     return runs

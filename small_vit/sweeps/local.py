@@ -5,7 +5,7 @@ from small_vit.training.run import run_experiment
 
 
 def run_here(runs, **options):
-    """Train runs one after the other in this process; an `execute` of `run_sweep`.
+    """Train runs one after the other in this process; an `execute` function for `run_sweep`.
 
     Args:
         runs: List of `Run`.
@@ -13,16 +13,16 @@ def run_here(runs, **options):
     """
     for run in runs:
         try:
-            outcome = begin_or_go_on(run.config, run.directory, **options)
-        except Exception as error:  # whatever a run dies of, the others go on
+            outcome = train_or_resume(run.config, run.directory, **options)
+        except Exception as error:  # a run that fails does not stop the others
             outcome = error
         yield run, outcome
 
 
-def begin_or_go_on(config, directory, **options):
-    """Train `config` in `directory`, from its last checkpoint if it was begun there.
+def train_or_resume(config, directory, **options):
+    """Train `config` in `directory`, or resume it if it was started there.
 
     Returns:
         Its `Result`.
     """
-    return run_experiment(config, directory, RunDirectory(directory).begun(), **options)
+    return run_experiment(config, directory, RunDirectory(directory).started(), **options)

@@ -1,7 +1,7 @@
 """The named sweeps: each question with the grid that answers it.
 
-The smallest, "arms", compares two. An option says what it changes in the recipe; `{}` is the recipe
-as it is. The first option of the last axis is the baseline that the others are compared with (see
+The smallest, "arms", compares two arms. An option is a dict of changes to the recipe; `{}` changes
+nothing. The first option of the last axis is the baseline that the others are compared with (see
 `Sweep`).
 """
 
@@ -14,7 +14,7 @@ from small_vit.sweeps.grid import Sweep
 
 
 def training_images(config):
-    """Return on how many images `config` trains in an epoch, without loading them."""
+    """Return the number of images that `config` trains on in one pass, without loading them."""
     if config.data.train_examples is not None:
         return config.data.train_examples
     published = DATASETS[config.data.dataset].training_images
@@ -24,7 +24,7 @@ def training_images(config):
 
 
 def _percent(share):
-    """The images of a share of the training images, validation held out of all of them before."""
+    """Train on `share` percent of the training images; the validation images stay the same."""
     return {"data": {"train_examples": lambda config: training_images(config) * share // 100}}
 
 
@@ -91,7 +91,7 @@ SWEEPS = {
         },
     ),
     "temperature": Sweep(
-        "Is a learned softmax temperature worth it, one a layer or one a head?",
+        "Does a learned softmax temperature help, one per layer or one per head?",
         {
             "temperature": {
                 "none": {"model": {"temperature": "none"}},
@@ -101,7 +101,7 @@ SWEEPS = {
         },
     ),
     "position": Sweep(
-        "What should tell the tokens where they are?",
+        "Which position embedding is best?",
         {
             "position": {
                 "none": {"model": {"position_embedding": "none"}},
@@ -159,7 +159,7 @@ SWEEPS = {
         },
     ),
     "decay": Sweep(
-        "tensorflow-addons' weight decay, or what Keras's AdamW makes of the same number?",
+        "At the same number, which weight decay is better: tensorflow-addons' or Keras's?",
         {
             "arm": _BOTH_ARMS,
             "decay": {

@@ -6,7 +6,7 @@ from small_vit.plots import plot_arms, plot_over, plot_temperatures
 
 
 def plot_sweep(sweep, summaries):
-    """Draw a sweep's accuracies: curves where its first axis is a quantity, else arm by arm.
+    """Draw the accuracies of a sweep: curves if `Sweep.curve`, else a point for each arm.
 
     Args:
         sweep: `Sweep`.
@@ -24,20 +24,20 @@ def plot_sweep(sweep, summaries):
         return plot_arms(estimates, baselines, sweep.question)
     curves = {}
     for summary in shown:
-        place, *name = summary.arm.options
-        curves.setdefault("-".join(name), {})[float(place)] = summary.accuracy
+        quantity, *name = summary.arm.options
+        curves.setdefault("-".join(name), {})[float(quantity)] = summary.accuracy
     return plot_over(curves, next(iter(sweep.axes)), sweep.question)
 
 
 def plot_learned_temperatures(runs):
-    """Draw where the learned temperatures of finished runs have ended, block by block.
+    """Draw the learned temperatures at the end of runs, block by block.
 
     Args:
-        runs: List of `Run`; those that learn no temperature, or have left no model here, are left
-            out.
+        runs: List of `Run`. Runs that learn no temperature, or whose folder holds no model, are
+            left out.
 
     Returns:
-        The figure; None where none is left.
+        The figure; None if no run remains.
     """
     models = {
         run.name: keras.saving.load_model(run.directory / "model.keras", compile=False)

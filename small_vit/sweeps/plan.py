@@ -1,4 +1,4 @@
-"""What a sweep is about to do: its runs, and where their results go."""
+"""The plan of a sweep: its runs, and where their results go."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,12 @@ from small_vit.errors import InputError
 from small_vit.files import make_folder, read_json, write_json
 from small_vit.recipes import changes_from_recipe
 from small_vit.results.rows import config_hash
-from small_vit.results.run_directory import RunDirectory, changes_of_going_on
+from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
 from small_vit.sweeps.grid import Arm, Run, Sweep, plan_runs
 from small_vit.sweeps.named import SWEEPS
 
 LONGEST_LABEL = 150
-"""Characters of a file's name that tell what is changed; a file system takes 255 in all."""
+"""Longest part of a file name that lists changes; file systems allow 255 characters in total."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Plan:
     """A sweep of an experiment.
 
     Attributes:
-        name: Of the sweep.
+        name: Name of the sweep.
         base: `ExperimentConfig` that its arms change.
         seeds: Number of seeds.
         arms: List of `Arm`.
@@ -51,13 +51,13 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
     """Return the `Plan` of a sweep.
 
     Args:
-        name: Of the sweep.
+        name: Name of the sweep.
         base: `ExperimentConfig` that its arms change.
         seeds: Number of seeds, from the seed of `base` on.
-        folder: See `Plan`. Default: runs/compare-RECIPE, or runs/SWEEP-RECIPE, with what is changed
-            in the recipe.
-        rows_path: See `Plan`. Default: rows.jsonl in the folder, or a file of the sweep's name in
-            `results`.
+        folder: See `Plan`. Default: runs/compare-RECIPE, or runs/SWEEP-RECIPE, with the changes to
+            the recipe appended.
+        rows_path: See `Plan`. Default: rows.jsonl in the folder, or a file in `results` named after
+            the sweep.
         results: Folder of measured rows, or None.
 
     Raises:
@@ -91,7 +91,7 @@ def _refuse_equal_arms(arm, arms):
 
 
 def _label(name, base):
-    """Name the sweep's files: sweep, recipe, and what is changed in the recipe."""
+    """Name for the sweep's files: sweep, recipe, and the changes to the recipe."""
     parts = [base.recipe] if name == "arms" else [name, base.recipe]
     for change in changes_from_recipe(base):
         setting, value = change.split(": ")[0].split(".")[1], change.split(" -> ")[1]
@@ -105,10 +105,10 @@ def _label(name, base):
 
 
 def read_plan(folder):
-    """Read which sweep was begun in a folder.
+    """Read which sweep was started in a folder.
 
     Returns:
-        `(name, ExperimentConfig, seeds)`, or None if none was.
+        `(name, ExperimentConfig, seeds)`, or None if there is none.
 
     Raises:
         InputError: if sweep.json is damaged.
@@ -124,13 +124,13 @@ def read_plan(folder):
 
 
 def write_plan(plan):
-    """Write sweep.json into the plan's folder; the first host does.
+    """Write sweep.json into the plan's folder, on the first host.
 
     Raises:
         InputError: if the folder holds another sweep, or a single run.
     """
     refuse_another(plan)
-    hosts.from_first(0)  # All have looked before the first one writes.
+    hosts.from_first(0)  # Wait until all hosts have checked; only then does the first one write.
     if hosts.is_first():
         make_folder(plan.folder)
         about = {"sweep": plan.name, "config": plan.base.to_dict(), "seeds": plan.seeds}
@@ -138,22 +138,22 @@ def write_plan(plan):
 
 
 def refuse_another(plan):
-    """Check that the plan's folder holds no other sweep; there may be more seeds, or epochs.
+    """Check that the plan's folder holds no other sweep. More seeds or epochs are allowed.
 
     Raises:
-        InputError: if it does, naming what differs.
+        InputError: if it does; the message lists the differences.
     """
-    if RunDirectory(plan.folder).begun():
+    if RunDirectory(plan.folder).started():
         raise InputError(f"{plan.folder} holds a single run. Choose another folder with --out.")
     old = read_plan(plan.folder)
     if old is None:
         return
     name, base, seeds = old
     changed = [f"sweep: {name} -> {plan.name}"] * (name != plan.name)
-    changed += changes_of_going_on(plan.folder, base, plan.base)
+    changed += changes_that_prevent_resuming(plan.folder, base, plan.base)
     changed += [f"seeds: {seeds} -> {plan.seeds}"] * (seeds > plan.seeds)
     if changed:
         raise InputError(
-            f"{plan.folder} holds another sweep. Changed: {'; '.join(changed)}. Leave these as "
-            "they were, or choose another folder with --out."
+            f"{plan.folder} holds another sweep. Changed: {'; '.join(changed)}. Use the "
+            "old values, or choose another folder with --out."
         )

@@ -1,7 +1,7 @@
-"""A sweep's runs on a Ray cluster: one task a run, retried from its checkpoint where a node dies.
+"""A sweep's runs on a Ray cluster: one task per run, resumed from its checkpoint if a node dies.
 
-Ray core is all it takes. The folder of the sweep, the data and this source lie at the same paths on
-every node (a shared file system).
+Only Ray core is needed. The folder of the sweep, the data and this source code must be at the same
+paths on every node (a shared file system).
 """
 
 import os
@@ -13,16 +13,16 @@ import keras
 
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
-from small_vit.sweeps.local import begin_or_go_on
+from small_vit.sweeps.local import train_or_resume
 
 RETRIES = 3
-"""How often a run is begun anew on another node after its own has died."""
+"""How often a run is resumed on another node after its node has died."""
 
 
 def run_on_ray(address, **options):
-    """Return an `execute` of `run_sweep` that trains on the Ray cluster at `address`.
+    """Return an `execute` function for `run_sweep` that trains on a Ray cluster.
 
-    Ray gives each run one GPU where the cluster has any, else one CPU core.
+    Ray gives each run one GPU if the cluster has any, else one CPU core.
 
     Args:
         address: "HOST:PORT" of the cluster's head, or "auto" on one of its nodes.
@@ -35,7 +35,7 @@ def run_on_ray(address, **options):
         import ray
     except ModuleNotFoundError:
         raise InputError("--ray needs Ray: pip install -e '.[ray]'.") from None
-    # What `run_cifar100.py` sets of a process: a worker reads it when it starts.
+    # Variables that `run_cifar100.py` sets; a worker reads them when it starts.
     names = (
         "TF_CPP_MIN_LOG_LEVEL",
         "JAX_COMPILATION_CACHE_DIR",
@@ -45,7 +45,7 @@ def run_on_ray(address, **options):
     environment = {name: os.environ[name] for name in names if name in os.environ}
     environment |= {"KERAS_BACKEND": keras.backend.backend()}
     try:
-        _knock(address)
+        _require_answer(address)
         ray.init(address, runtime_env={"env_vars": environment})
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"No Ray cluster answers at --ray {address}: {error}") from error
@@ -65,17 +65,17 @@ def run_on_ray(address, **options):
     return execute
 
 
-def _knock(address):
-    """Fail at once where nothing listens: Ray would try for minutes."""
+def _require_answer(address):
+    """Fail at once if nothing listens at `address`; Ray itself would try for minutes."""
     host, colon, port = address.rpartition(":")
     if colon:
         socket.create_connection((host, int(port)), timeout=5).close()
 
 
 def _train(config, directory, command, options):
-    """What a worker does."""
-    sys.argv = command  # the run's files tell the sweep's command, not Ray's
-    return begin_or_go_on(ExperimentConfig.from_dict(config), directory, **options)
+    """Train one run, in a worker."""
+    sys.argv = command  # for environment.json: the sweep's command, not Ray's
+    return train_or_resume(ExperimentConfig.from_dict(config), directory, **options)
 
 
 def _outcome(ray, ended):

@@ -1,4 +1,4 @@
-"""Runs a sweep: what has a row is skipped, what was stopped is resumed, what fails is reported."""
+"""Runs a sweep: skips runs that have a row, resumes runs that were stopped, reports failures."""
 
 import time
 import traceback
@@ -11,7 +11,7 @@ from small_vit import hosts
 from small_vit.data import load_dataset
 from small_vit.errors import InputError
 from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
-from small_vit.results.run_directory import RunDirectory, changes_of_going_on
+from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
 from small_vit.sweeps.local import run_here
 from small_vit.sweeps.plan import refuse_another, write_plan
 from small_vit.sweeps.ray_cluster import run_on_ray
@@ -24,12 +24,12 @@ from small_vit.training.progress import clock
 
 
 def run_plan(plan, left, address=None, **options):
-    """Run what is left of a plan, then write its table and pictures.
+    """Run the remaining runs of a plan, then write its table and pictures.
 
     Args:
         plan: `Plan`.
-        left: Those of its runs that have no row.
-        address: Of a Ray cluster. Default: this process trains.
+        left: Its runs that have no row yet.
+        address: Address of a Ray cluster. Default: train in this process.
         **options: As for `run_here`.
 
     Returns:
@@ -41,7 +41,7 @@ def run_plan(plan, left, address=None, **options):
     failed = {}
     refuse_another(plan)
     if left:
-        # Before the first run: what is wrong with the data is wrong for all of them.
+        # Load the data before the first run: an error in it would stop all runs.
         if address is None:
             prepare(left[0].config)
             execute = partial(run_here, **options)
@@ -57,7 +57,7 @@ def run_plan(plan, left, address=None, **options):
 
 
 def unfinished(runs, rows):
-    """Return those of `runs` that have no row of the Keras backend in use yet.
+    """Return those of `runs` that have no row yet on the Keras backend in use.
 
     Args:
         runs: List of `Run`.
@@ -70,9 +70,9 @@ def unfinished(runs, rows):
     left = [run for run in runs if config_hash(run.config) not in known]
     for run in left:
         directory = RunDirectory(run.directory)
-        if not directory.begun():
+        if not directory.started():
             continue
-        changed = changes_of_going_on(directory.path, directory.config(), run.config)
+        changed = changes_that_prevent_resuming(directory.path, directory.config(), run.config)
         backend = directory.backend()
         if backend != keras.backend.backend():
             changed.append(f"backend: {backend} -> {keras.backend.backend()}")
@@ -85,13 +85,13 @@ def unfinished(runs, rows):
 
 
 def run_sweep(runs, rows_path, execute):
-    """Execute runs, append the row of each as it ends, and tell how far the sweep is.
+    """Execute runs, append the row of each when it ends, and print the progress.
 
     Args:
         runs: List of `Run`.
         rows_path: File of rows.
-        execute: Function from the runs to an iterable of `(Run, outcome)` in any order; an outcome
-            is a `Result` or the exception that ended the run. `run_here` is one.
+        execute: Function from the runs to an iterable of `(Run, outcome)` in any order, for example
+            `run_here`. An outcome is a `Result`, or the exception that ended the run.
 
     Returns:
         The failed runs: a dict of exceptions by the run's name.
@@ -107,7 +107,7 @@ def run_sweep(runs, rows_path, execute):
         if isinstance(outcome, Exception):
             failed[run.name] = outcome
             _explain(outcome)
-            outcome.__traceback__ = None  # Its frames hold the run's model and its memory.
+            outcome.__traceback__ = None  # Its frames keep the run's model in memory.
             news = "failed"
         else:
             if hosts.is_first():
@@ -125,7 +125,7 @@ def run_sweep(runs, rows_path, execute):
 
 
 def _explain(error):
-    """Print what ended a run; how it came about only where its message does not say all."""
+    """Print the error that ended a run, with a traceback unless its message is enough."""
     if isinstance(error, InputError | TrainingDiverged):
         Console(stderr=True, soft_wrap=True, highlight=False).print(f"error: {error}", markup=False)
     else:

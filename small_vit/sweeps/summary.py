@@ -1,4 +1,4 @@
-"""What a sweep has shown so far: each arm's accuracy, and its difference from its baseline."""
+"""Results of a sweep so far: each arm's accuracy, and its difference from its baseline."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from small_vit.sweeps.grid import Arm
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """An arm and what its rows say.
+    """The results of an arm.
 
     Attributes:
         arm: The arm.
-        rows: Its rows; none where it was not yet run.
+        rows: Its rows; empty if it was not yet run.
         accuracy: Top-1 test accuracy; None without rows.
-        difference: Of top-1 from the baseline's, paired by seed; None without pairs, and for a
-            baseline.
+        difference: Top-1 accuracy minus that of the baseline, paired by seed; None without pairs,
+            and for a baseline.
         pairs: Number of pairs.
     """
 

@@ -1,4 +1,4 @@
-"""How long runs will take, judged by the runs that were measured."""
+"""Estimates how long runs will take, from runs that were measured."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from small_vit.sweeps.named import training_images
 
 
 def work(config):
-    """Return the FLOPs of the forward passes of all images that `config` trains on."""
+    """Return the FLOPs of all forward passes in training."""
     dataset = DATASETS[config.data.dataset]
     flops = 2 * count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes).total
     passes = config.train.epochs * config.train.passes_per_epoch
@@ -16,7 +16,7 @@ def work(config):
 
 
 def seconds_per_flop(rows):
-    """Return the median time that runs took for a FLOP of `work`, all else included.
+    """Return the median time of runs per FLOP of `work`.
 
     Args:
         rows: List of `Result`.
@@ -32,7 +32,7 @@ def seconds_per_flop(rows):
 
 
 def estimate(runs, pace):
-    """Return the seconds that runs take from their beginning, or None where that is not known.
+    """Return the seconds that runs take from the start, or None if not known.
 
     Args:
         runs: List of `Run`.

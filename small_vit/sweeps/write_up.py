@@ -1,4 +1,4 @@
-"""What a sweep leaves: its table and its pictures."""
+"""Writes the table and the pictures of a sweep."""
 
 from small_vit.files import make_folder, write_text
 from small_vit.plots import plot_curves, save
@@ -13,7 +13,7 @@ def write_up(plan, summaries):
 
     Args:
         plan: `Plan`.
-        summaries: List of `ArmSummary`, one an arm.
+        summaries: List of `ArmSummary`, one per arm.
     """
     rows = [row for summary in summaries for row in summary.rows]
     compared = plan.name == "arms" and rows

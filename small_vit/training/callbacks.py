@@ -1,4 +1,4 @@
-"""What happens during an epoch and at its end: validation, the run's files, a stop at NaN."""
+"""Keras callbacks of a run: validation, the run's files, a stop at NaN."""
 
 import math
 import time
@@ -13,38 +13,38 @@ from small_vit.results.checkpoint import Checkpoint
 from small_vit.results.metrics import basic_metrics
 from small_vit.results.predictions import predict_logits
 
-SECONDS_BETWEEN_LOOKS = 3.0
-"""How long a loss that is no longer finite may go unnoticed."""
+SECONDS_BETWEEN_CHECKS = 3.0
+"""Seconds between checks that the loss is finite."""
 
 
 class TrainingDiverged(RuntimeError):
-    """Training has left the finite numbers; the last checkpoint is from before."""
+    """Loss, weights or outputs are no longer finite. The last checkpoint is from before that."""
 
 
 class StopAtNonFiniteLoss(keras.callbacks.Callback):
     """Raises `TrainingDiverged` when the mean loss of the epoch so far is NaN or infinite.
 
-    It looks every few seconds and at the end of an epoch: to look at each step would have each
-    wait for the device.
+    It checks every few seconds and at the end of an epoch. A check waits for the device, so it is
+    not made at each step.
     """
 
     def on_train_begin(self, logs=None):
         """Start the clock."""
-        self.looked = time.perf_counter()
+        self.checked = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        """Check the loss, if it was not checked for some seconds."""
-        # All hosts look at once: one that stopped alone would leave the others waiting for it.
-        if hosts.from_first(time.perf_counter() - self.looked > SECONDS_BETWEEN_LOOKS):
-            self._look(f"by step {batch + 1}")
+        """Check the loss, if the last check was some seconds ago."""
+        # All hosts check at the same step: if only one stopped, the others would wait for it.
+        if hosts.from_first(time.perf_counter() - self.checked > SECONDS_BETWEEN_CHECKS):
+            self._check(f"by step {batch + 1}")
 
     def on_epoch_end(self, epoch, logs=None):
         """Check the loss."""
-        self._look(f"in epoch {epoch + 1}")
+        self._check(f"in epoch {epoch + 1}")
 
-    def _look(self, when):
+    def _check(self, when):
         _require_finite_loss(self.model, when)
-        self.looked = time.perf_counter()
+        self.checked = time.perf_counter()
 
 
 def _require_finite_loss(model, when):
@@ -58,7 +58,7 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         split: Images and labels held out.
-        batch_size: Images a batch.
+        batch_size: Images per batch.
     """
 
     def __init__(self, split, batch_size):
@@ -67,9 +67,9 @@ class Validation(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_end(self, epoch, logs=None):
-        """Evaluate the model as it is."""
+        """Evaluate the model."""
         logits = predict_logits(self.model, self.split, self.batch_size)
-        # The last step of an epoch breaks the weights only after its loss was computed.
+        # The last step's loss is from before its update, so it does not show weights it has broken.
         if not np.isfinite(logits).all():
             raise TrainingDiverged("The model's outputs are no longer finite numbers.")
         metrics = basic_metrics(logits, self.split.labels)
@@ -77,9 +77,9 @@ class Validation(keras.callbacks.Callback):
 
 
 class Temperatures(keras.callbacks.Callback):
-    """Adds `temperature_1`, `temperature_2`, … to an epoch's logs, where blocks learn any.
+    """Adds `temperature_1`, `temperature_2`, … to an epoch's logs, if the model learns any.
 
-    Each is what a block divides its attention scores by, the mean over its heads.
+    Each is the divisor of a block's attention scores, the mean over its heads.
 
     Args:
         classifier: From `create_vit_classifier`.
@@ -98,11 +98,11 @@ class Temperatures(keras.callbacks.Callback):
 
 
 class RunFiles(keras.callbacks.Callback):
-    """Keeps the history; the first host writes it and a checkpoint after each epoch and within.
+    """Records the history, and saves checkpoints within and after each epoch, on the first host.
 
     Args:
         directory: The `RunDirectory`.
-        checkpoint: `Checkpoint` that the run goes on from; its history grows by one an epoch.
+        checkpoint: `Checkpoint` that the run resumes from; each epoch is added to its history.
         checkpoint_seconds: Seconds from one checkpoint to the next within an epoch.
     """
 
@@ -120,26 +120,26 @@ class RunFiles(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Save a checkpoint, if the last one is old."""
         if hosts.from_first(time.perf_counter() - self.saved >= self.checkpoint_seconds):
-            # A checkpoint must not keep what training cannot recover from.
+            # Training cannot recover from a checkpoint with NaN.
             _require_finite_loss(self.model, f"by step {batch + 1}")
             self._refuse_broken_weights(batch + 1)
             self._save(Checkpoint(self.history, step=batch + 1, seconds=self._seconds()))
             self.saved = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Keep the epoch and write it."""
+        """Add the epoch to the history, and save both."""
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(self._seconds(), 3)
         self.history.append(row)
         self.seconds_before = 0.0
-        # The checkpoint carries the history, so that a kill between the two loses nothing.
+        # The checkpoint holds the history too, so a kill between the two writes loses nothing.
         self._save(Checkpoint(self.history))
         if hosts.is_first():
             self.directory.write_history(self.history)
 
     def _refuse_broken_weights(self, step):
-        # A step breaks the weights only after its loss was computed.
+        # A step's loss is from before its update, so it does not show weights it has broken.
         for weight in map(keras.ops.convert_to_numpy, self.model.trainable_variables):
             if not np.isfinite(weight).all():
                 raise TrainingDiverged(f"Weights are no longer finite numbers by step {step}.")
@@ -153,7 +153,7 @@ class RunFiles(keras.callbacks.Callback):
 
 
 class FirstStep(keras.callbacks.Callback):
-    """Notes when the first step has ended.
+    """Records when the first step has ended.
 
     Attributes:
         ended: That time, by `time.perf_counter`.
@@ -163,7 +163,7 @@ class FirstStep(keras.callbacks.Callback):
     ended = None
 
     def on_train_batch_end(self, batch, logs=None):
-        """Note the time, once."""
+        """Record the time, once."""
         if self.ended is None:
             self.ended = time.perf_counter()
             self.seconds_of_process = time.time() - psutil.Process().create_time()

@@ -1,4 +1,4 @@
-"""The one model that trains: a classifier, with augmentation and mixing around it."""
+"""The model that is trained: a classifier, with augmentation and mixing around it."""
 
 import keras
 
@@ -33,8 +33,7 @@ def build_training_model(config, dataset):
 class TrainingModel(keras.Model):
     """Trains a classifier on augmented images; in inference it is the classifier.
 
-    Targets are mixed in the loss, as the images were; metrics are of the label an image had before
-    mixing.
+    In the loss, targets are mixed like the images. Metrics use an image's label before mixing.
 
     Args:
         classifier: Functional `keras.Model` from raw images to logits, with a layer
@@ -58,10 +57,10 @@ class TrainingModel(keras.Model):
         self.build(classifier.input_shape)
 
     def build(self, input_shape):
-        """Nothing is left to make: augmentation has no weights, and the classifier is built."""
+        """Do nothing: augmentation has no weights, and the classifier is already built."""
 
     def call(self, images, training=False):
-        """Return logits; where training mixes, in a dict with `partners` and `share` of the mix."""
+        """Return logits. When images are mixed, a dict with `logits`, `partners` and `share`."""
         if not training:
             return self.classifier(images, training=False)
         for layer in self.raw:

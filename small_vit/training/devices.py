@@ -1,4 +1,4 @@
-"""Where and how precisely to train: CPU, GPUs, TPU, on one host or several."""
+"""Devices and precision: CPU, GPUs or TPU, on one host or several."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ from small_vit.errors import InputError
 
 @contextmanager
 def precision(name):
-    """Build and train under the dtype policy of that precision, then put the old one back."""
+    """Set the dtype policy of a precision within a block, then restore the old one."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name if name == "float32" else f"mixed_{name}")
     try:
@@ -32,7 +32,7 @@ class Strategy:
     Attributes:
         devices: Number of devices that share each batch.
         description: Their readable name.
-        scope: Makes a context manager to build and train the model in, each time anew.
+        scope: Function that returns a new context manager to build and train the model in.
     """
 
     devices: int
@@ -44,9 +44,9 @@ def choose_strategy(name="auto"):
     """Choose devices by name on the Keras backend in use.
 
     On TensorFlow several devices train under `tf.distribute` (`MirroredStrategy`, `TPUStrategy`),
-    on JAX under `keras.distribution.DataParallel`; on PyTorch there is one. `"cpu"` takes every CPU
-    device that the backend shows, which is one unless it was told to split the CPU. Where the
-    environment names several hosts (`small_vit.hosts`), the devices are those of all.
+    on JAX under `keras.distribution.DataParallel`. On PyTorch there is one device. `"cpu"` takes
+    every CPU device of the backend: one, unless the backend was set to split the CPU. If the
+    environment names several hosts (`small_vit.hosts`), the devices are those of all hosts.
 
     Args:
         name: `"auto"` (the TPU, else all GPUs, else the CPU), `"cpu"`, `"gpu"` (the first),
@@ -56,7 +56,8 @@ def choose_strategy(name="auto"):
         A `Strategy`.
 
     Raises:
-        InputError: if what is asked for is absent; the message lists what is there. As `connect`.
+        InputError: if the devices are absent; the message lists those present. Also as
+            `connect`.
     """
     backend = keras.backend.backend()
     hosts.connect()
@@ -70,13 +71,15 @@ def choose_strategy(name="auto"):
     found = find()
     kind, devices = _pick(name, found)
     if not devices or (name == "multi-gpu" and len(devices) < 2):
-        there = ", ".join(f"{len(names)} {kind.upper()}" for kind, names in found.items() if names)
-        raise InputError(
-            f"--strategy {name} needs what {backend} does not find here. It finds: {there}. "
-            "Choose auto or one that is there."
+        present = ", ".join(
+            f"{len(names)} {kind.upper()}" for kind, names in found.items() if names
         )
-    readable = _cpu_name() if kind == "cpu" else _accelerator_name(backend, kind)
-    description = readable if len(devices) == 1 else f"{len(devices)} x {readable}"
+        raise InputError(
+            f"--strategy {name} needs devices that {backend} does not find. It finds: {present}. "
+            "Choose auto, or one that is present."
+        )
+    device_name = _cpu_name() if kind == "cpu" else _accelerator_name(backend, kind)
+    description = device_name if len(devices) == 1 else f"{len(devices)} x {device_name}"
     return Strategy(len(devices), description, scope_of(kind, devices, found))
 
 
@@ -93,7 +96,7 @@ def _pick(name, found):
 def _tensorflow_devices():
     import tensorflow as tf
 
-    # TPU cores turn into logical devices only once the TPU system is initialised.
+    # TPU cores become logical devices only when the TPU system is initialised.
     tpu = [device.name for device in tf.config.list_physical_devices("TPU")]
     logical = {
         kind: [device.name for device in tf.config.list_logical_devices(kind.upper())]
@@ -106,7 +109,7 @@ def _tensorflow_scope(kind, devices, found):
     import tensorflow as tf
 
     if kind == "tpu":
-        # TPUs that are this machine's own devices; others would need an address.
+        # Only TPUs of this machine; others would need an address.
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver("local")
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
@@ -123,7 +126,7 @@ def _jax_devices():
     for kind in ("cpu", "gpu", "tpu"):
         try:
             found[kind] = [f"{kind}:{device.id}" for device in jax.devices(kind)]
-        except RuntimeError:  # JAX's answer for a platform that is not there
+        except RuntimeError:  # JAX raises it for a platform that is not present
             found[kind] = []
     return found
 
@@ -132,14 +135,14 @@ def _jax_scope(kind, devices, found):
     default = next(kind for kind in ("tpu", "gpu", "cpu") if found[kind])
     if len(devices) == 1 and kind == default:
         return nullcontext
-    # Each host cuts its own share of the data.
+    # Each host takes its own share of the data.
     return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope
 
 
 def _torch_devices():
     import torch
 
-    # Keras trains on one device there: the first GPU, Nvidia's or Apple's.
+    # On PyTorch Keras trains on one device: the first GPU, Nvidia's or Apple's.
     gpus = ["cuda:0"] if torch.cuda.is_available() else []
     gpus = gpus or (["mps"] if torch.backends.mps.is_available() else [])
     return {"cpu": ["cpu"], "gpu": gpus, "tpu": []}
@@ -160,7 +163,7 @@ def _cpu_name():
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
-    # The cores this process may use, where the system tells: taskset and containers give fewer.
+    # If the system says so, only the cores this process may use (taskset, containers).
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{name}, {cores} core{'s' * (cores > 1)}"
 

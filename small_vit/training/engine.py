@@ -1,7 +1,7 @@
-"""What runs the epochs, whatever the backend; `StepEngine` and `JaxEngine` run their steps.
+"""The loop over epochs, for every backend; `StepEngine` and `JaxEngine` run the steps of an epoch.
 
-Both train the same steps in the same order and fire the same Keras callbacks. They differ from
-`keras.Model.fit` in two ways: training may begin within an epoch, and no step waits for the device.
+Both train the same steps in the same order and call the same Keras callbacks. They differ from
+`keras.Model.fit` in two ways: training can start within an epoch, and no step waits for the device.
 """
 
 import keras
@@ -9,10 +9,10 @@ import numpy as np
 
 
 class Engine:
-    """Trains a compiled model; how it runs the steps of an epoch is its subclass's.
+    """Trains a compiled model. A subclass runs the steps of an epoch.
 
-    Callbacks of batches get no logs: to compute them would wait for the device. What they need is
-    in `model.get_metrics_result()`.
+    Callbacks of batches get no logs, since computing them would wait for the device. They can call
+    `model.get_metrics_result()`.
 
     Args:
         model: `keras.Model`, compiled; its loss takes one-hot targets.
@@ -22,7 +22,7 @@ class Engine:
     def __init__(self, model, batches):
         self.model = model
         self.batches = batches
-        # Keras makes the metrics' variables at the first batch it sees; a checkpoint needs them.
+        # Keras creates the metrics' variables at the first batch; a checkpoint needs them before.
         targets = np.zeros((1, batches.num_classes), "float32")
         model.compute_metrics(None, targets, targets)
         model.reset_metrics()
@@ -34,15 +34,15 @@ class Engine:
             initial_epoch: The first epoch.
             epochs: The number of epochs of the whole training.
             callbacks: List of Keras callbacks.
-            initial_step: Steps of the first epoch that were trained before; the model's metrics
-                hold what they measured.
+            initial_step: Steps of the first epoch that were trained before. The model's metrics
+                must hold their results.
         """
         callbacks = keras.callbacks.CallbackList(
             callbacks, model=self.model, epochs=epochs, steps=len(self.batches), verbose=0
         )
         self.model.stop_training = False
         callbacks.on_train_begin()
-        # As `fit` does: BackupAndRestore has set it if it found a run to go on with.
+        # As in `fit`: BackupAndRestore sets `_initial_epoch` if it resumes a run.
         initial_epoch = self.model._initial_epoch or initial_epoch
         for epoch in range(initial_epoch, epochs):
             if not initial_step:

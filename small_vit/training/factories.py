@@ -1,4 +1,4 @@
-"""The optimizer, loss, metrics and engine of a training."""
+"""The optimizer, loss, metrics and engine of a run."""
 
 import keras
 
@@ -22,7 +22,7 @@ def make_optimizer(train, steps):
 
     Args:
         train: `TrainConfig`.
-        steps: Steps of the whole training.
+        steps: Steps of the whole run.
     """
     rate = train.learning_rate
     if train.schedule == "warmup_cosine":
@@ -70,7 +70,7 @@ def make_loss(train):
 
 
 def make_metrics(num_classes):
-    """Return what is measured in training, of logits against one-hot targets."""
+    """Return the metrics in training, of logits against one-hot targets."""
     return [
         keras.metrics.CategoricalAccuracy(name="accuracy"),
         keras.metrics.TopKCategoricalAccuracy(min(5, num_classes), name="top5_accuracy"),
@@ -78,7 +78,7 @@ def make_metrics(num_classes):
 
 
 def _jit_compile(train):
-    """Keras's "auto" leaves XLA off on TensorFlow's CPU, where it gains, but not in bfloat16."""
+    """As "auto", and XLA on TensorFlow's CPU too, where it is faster except in bfloat16."""
     if keras.backend.backend() != "tensorflow":
         return "auto"
     if train.deterministic or train.precision == "bfloat16":
@@ -89,7 +89,7 @@ def _jit_compile(train):
 
 
 def make_engine(model, batches):
-    """Return the engine of the Keras backend in use, made with the arguments of `Engine`."""
+    """Return the engine of the Keras backend in use. Arguments are those of `Engine`."""
     if keras.backend.backend() == "jax":
         from small_vit.training.jax_engine import JaxEngine
 

@@ -11,27 +11,27 @@ from jax import lax
 from small_vit import hosts
 from small_vit.training.engine import Engine
 
-# Short enough for a progress bar; long enough for many steps on a CPU, where each call allocates
-# its memory anew.
+# Short enough for a progress bar. Long enough for many steps on a CPU, where each call allocates
+# its memory again.
 SECONDS_PER_CALL = 10.0
 
 
 RESIDENT_BYTES = 2**29
-"""Training images that take more than this are sent to the device part by part."""
+"""If the training images take more than this, they are sent to the device part by part."""
 
 
 LOAD_BYTES = 64 * 2**20
-"""Size of such a part; the next one is read while this one is trained on."""
+"""Size of a part. The next part is read while the current one is trained on."""
 
 
 class JaxEngine(Engine):
-    """Trains many steps a call, without leaving the device between them.
+    """Trains many steps per call, without leaving the device between them.
 
-    Images lie on the device as uint8, all of them or, beyond `RESIDENT_BYTES`, those of the next
-    steps. One compiled call gathers the batches of many steps, augments them, and runs forward,
-    backward and update in a loop, its state donated and metrics kept on the device. Callbacks of
-    batches are fired once a call, as Keras does with `steps_per_execution`. Only the loop is ours:
-    a step is `keras.Model.train_step`.
+    The images are on the device as uint8: all of them or, beyond `RESIDENT_BYTES`, those of the
+    next steps. One compiled call runs many steps in a loop. Each step gathers a batch, augments it,
+    and runs forward, backward and update. The state is donated, and metrics stay on the device.
+    Callbacks of batches are called once per call, as Keras does with `steps_per_execution`. A step
+    is `keras.Model.train_step`.
     """
 
     def __init__(self, model, batches):
@@ -55,7 +55,7 @@ class JaxEngine(Engine):
             step += steps
 
     def _loads(self, initial_step):
-        """Yield examples on the device, the batches as rows of them, and the number of batches."""
+        """Yield examples on the device, each batch as row numbers, and the number of batches."""
         batch_size = self.batches.batch_size
         order = self.batches.order[initial_step * batch_size :]
         full = len(order) // batch_size * batch_size
@@ -66,8 +66,8 @@ class JaxEngine(Engine):
                 yield self._resident, _shared(rows), len(rows)
                 continue
             for images, labels, steps in _one_ahead(_read(self.batches.split, rows)):
-                places = np.arange(len(labels)).reshape(-1, rows.shape[1])
-                yield (_whole(images), _whole(labels)), _shared(places), steps
+                new_rows = np.arange(len(labels)).reshape(-1, rows.shape[1])
+                yield (_whole(images), _whole(labels)), _shared(new_rows), steps
 
     def _call(self, examples, rows, first, last, step, callbacks):
         """Run the steps on `rows[first:last]`; `step` is the first one's number in the epoch."""
@@ -85,7 +85,7 @@ class JaxEngine(Engine):
         callbacks.on_train_batch_end(step + last - first - 1)
 
     def _variables(self):
-        """In the order of the state that `keras.Model.train_step` takes on JAX."""
+        """All variables, in the order of the state that `keras.Model.train_step` takes on JAX."""
         model = self.model
         return (
             model.trainable_variables,
@@ -100,7 +100,7 @@ class JaxEngine(Engine):
             targets = jax.nn.one_hot(labels[batch], self.batches.num_classes)
             return self.model.train_step(state, (images[batch], targets))[1]
 
-        # A loop of unknown length, unlike a scan: one program for calls of any length.
+        # Unlike a scan, one compiled program of this loop serves calls of any length.
         return lax.fori_loop(first, last, step, state)
 
 
@@ -110,7 +110,7 @@ def _read(split, rows):
     steps = min(max(1, LOAD_BYTES // row_bytes), len(rows))
     for first in range(0, len(rows), steps):
         part = rows[first : first + steps]
-        # The last part is filled up to the others' size: one program for all.
+        # The last part is filled up to the size of the others: one compiled program serves all.
         chosen = np.resize(part, steps * rows.shape[1])
         yield split.read(chosen), split.labels[chosen], len(part)
 
@@ -125,7 +125,7 @@ def _one_ahead(items):
 
 
 def _on_device(split, rows):
-    """The images and labels of some rows of `split`, whole on every device."""
+    """The images and labels of some rows of `split`, all of them on every device."""
     return _whole(split.read(rows)), _whole(split.labels[rows])
 
 

@@ -1,4 +1,4 @@
-"""AdamW with its decay rule stated."""
+"""AdamW with a choice of the decay rule."""
 
 import keras
 from keras import ops
@@ -6,7 +6,7 @@ from keras import ops
 DECAY_RULES = ("decoupled", "scaled")
 
 
-# What the variables of each kind are called in this package's layers and in Keras's.
+# Names of the variables of each kind in this package's layers and in Keras's.
 _NAMES_OF = {
     "bias": ("bias",),
     "norm": ("gamma", "beta"),
@@ -19,7 +19,7 @@ def variable_names(kinds):
     """Return regular expressions for the names of the variables of some kinds.
 
     Args:
-        kinds: Of `"bias"`, `"norm"`, `"temperature"` and `"position"`.
+        kinds: Some of `"bias"`, `"norm"`, `"temperature"` and `"position"`.
     """
     # On TensorFlow an optimizer sees names as "block_0/mlp_output/bias:0".
     return [rf"(^|/){name}(:0)?$" for kind in kinds for name in _NAMES_OF[kind]]
@@ -27,15 +27,15 @@ def variable_names(kinds):
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class AdamW(keras.optimizers.AdamW):
-    """AdamW under either of the two decay rules that go by that name.
+    """AdamW with either of the two decay rules in use.
 
     Before Adam's update a step makes `w <- w - rate * w`, where rate is
 
     - `weight_decay` under `"decoupled"`: Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as
-      in tensorflow-addons. A learning-rate schedule does not reach it.
+      in tensorflow-addons. A learning-rate schedule does not change it.
     - `learning_rate * weight_decay` under `"scaled"`: Keras and PyTorch.
 
-    At a learning rate of 1e-3 the same `weight_decay` is thus 1,000 times weaker when scaled.
+    At a learning rate of 1e-3 the same `weight_decay` is 1,000 times weaker when scaled.
 
     Args:
         learning_rate: Rate or schedule.
@@ -72,11 +72,11 @@ class AdamW(keras.optimizers.AdamW):
         self.exclude_from_weight_decay()
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
-        """Exclude variables from the decay, beside the kinds of `decay_exclude`.
+        """Exclude variables from the decay, in addition to the kinds of `decay_exclude`.
 
-        As in Keras a call replaces an earlier call, and what it excludes is not saved with the
-        optimizer. The kinds of `decay_exclude` stay excluded, and are saved. A compiled train step
-        keeps what was excluded when it was compiled, so call this before training.
+        As in Keras, a call replaces an earlier call and is not saved with the optimizer. The kinds
+        of `decay_exclude` stay excluded and are saved. Call this before training: a train step that
+        is already compiled does not change.
 
         Args:
             var_list: Variables. Default: none.
@@ -103,4 +103,4 @@ class AdamW(keras.optimizers.AdamW):
         }
 
     def _apply_weight_decay(self, variables):
-        """Keras's own rule, for which `update_step` stands in."""
+        """Do nothing: `update_step` replaces Keras's own rule."""

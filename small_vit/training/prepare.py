@@ -1,4 +1,4 @@
-"""What a run needs before it trains: devices, data, and settings that go together."""
+"""Set-up of a run before it trains: find devices, load data, check settings."""
 
 import os
 
@@ -10,17 +10,17 @@ from small_vit.training.devices import choose_strategy
 
 
 def prepare(config):
-    """Find the devices and load the data of a run, so that what is wrong with them shows first.
+    """Find the devices and load the data of a run, so that errors show before training.
 
     Args:
         config: `ExperimentConfig`.
 
     Returns:
-        `(Strategy, Dataset, Split, Split)`, the splits for training and validation; the last is
-        None without validation.
+        `(Strategy, Dataset, Split, Split)`: the last two are for training and validation. The last
+        one is None without validation.
 
     Raises:
-        InputError: if the config cannot be trained with what is there.
+        InputError: if the config cannot be trained on these devices and data.
     """
     if getattr(config.model, "num_layers", 1) < 1:
         raise InputError("A run's model needs num_layers of at least 1. Received: 0.")
@@ -28,14 +28,14 @@ def prepare(config):
     if config.train.batch_size % strategy.devices:
         raise InputError(
             f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
-            f"Received: {config.train.batch_size}. Change it, or take one device by --strategy."
+            f"Received: {config.train.batch_size}. Change it, or use one device with --strategy."
         )
     dataset = load_dataset(config.data.dataset, config.data.data_dir)
     train, validation = split_training_images(dataset, config)
     images = len(train) * config.train.passes_per_epoch
     if config.train.drop_last and images < config.train.batch_size:
         raise InputError(
-            f"drop_last leaves nothing of an epoch of {images} images in batches of "
+            f"drop_last leaves no batch in an epoch of {images} images in batches of "
             f"{config.train.batch_size}. Make batch_size smaller, or leave drop_last out."
         )
     if len(train) < strategy.devices:
@@ -47,9 +47,9 @@ def prepare(config):
 
 
 def split_training_images(dataset, config):
-    """Return `(train, validation)`: the images held out, and of the others those asked for.
+    """Return `(train, validation)`: the training images of a run, and its validation images.
 
-    `validation` is None where none are held out.
+    `validation` is None for a run without validation.
     """
     data, seed = config.data, config.train.seed
     if data.validation_split == "none":

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a line an epoch, and a bar with the time left."""
+"""Progress of a run on the terminal: a line per epoch, and a bar with the time left."""
 
 import time
 from datetime import timedelta
@@ -9,13 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class ShowProgress(keras.callbacks.Callback):
-    """Shows the whole run: one line an epoch, and on a terminal a bar with the time left.
+    """Shows the progress of a run: one line per epoch, and on a terminal a bar with the time left.
 
-    A context manager: the bar is shown from its start to its end.
+    A context manager: the bar is shown while it is open.
 
     Args:
         title: What is being trained.
-        epochs: Epochs in all.
+        epochs: Number of epochs.
         steps_per_epoch: Steps of an epoch.
         steps_before: Steps that were trained before.
     """
@@ -44,7 +44,7 @@ class ShowProgress(keras.callbacks.Callback):
         return self
 
     def __exit__(self, *exception):
-        """Give the terminal back, also after Ctrl-C."""
+        """Remove the bar, also after Ctrl-C."""
         self.bar.stop()
 
     def on_train_begin(self, logs=None):
@@ -57,7 +57,7 @@ class ShowProgress(keras.callbacks.Callback):
         )
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Note where the epoch begins on the bar."""
+        """Record where the epoch begins on the bar."""
         self.epoch_start = epoch * self.steps_per_epoch
 
     def on_train_batch_end(self, batch, logs=None):

@@ -1,4 +1,4 @@
-"""One training run, from a config to its numbers."""
+"""One training run, from a config to a result."""
 
 import importlib.util
 import time
@@ -40,17 +40,18 @@ def run_experiment(
 ):
     """Train one model, evaluate it once on the test set and leave a run directory.
 
-    Several hosts (`small_vit.hosts`) each call this and get the result; the first leaves the files.
+    With several hosts (`small_vit.hosts`), each calls this and gets the result. The first writes
+    the files.
 
     Args:
         config: `ExperimentConfig`.
         directory: Where the run's files go; made if absent. Default: a new one under runs/.
-        resume: Whether to go on with the run begun there, which every host reads. It ends with the
-            weights and metrics of the uninterrupted run. A run that has ended is not trained again,
-            but at a constant rate `config` may ask for more epochs.
+        resume: Whether to resume the run in `directory`, which every host must be able to read. It
+            ends with the weights and metrics of the uninterrupted run. A run that has ended is not
+            trained again. At a constant learning rate `config` may have more epochs.
         tensorboard: Whether to write TensorBoard's curves to `directory/tensorboard` (needs
             TensorFlow installed).
-        checkpoint_minutes: Within an epoch, save a checkpoint that often; after it, always.
+        checkpoint_minutes: Time between checkpoints within an epoch. One is always saved after it.
 
     Returns:
         A `Result`.
@@ -72,9 +73,9 @@ def run_experiment(
         directory.refuse_another(config, environment)
         ended = directory.result()
         if ended is not None and ended.epochs == config.train.epochs:
-            directory.drop_needless_checkpoint()  # should the run have died before it did
+            directory.drop_needless_checkpoint()  # if the run was killed before that
             return ended
-        environment = directory.go_on(config, environment)
+        environment = directory.resume(config, environment)
     else:
         directory.create(config, environment, dataset.class_names)
 
@@ -119,20 +120,20 @@ def run_experiment(
                 engine.run(len(history), config.train.epochs, callbacks, step)
         except TrainingDiverged as error:
             raise TrainingDiverged(
-                f"{error} {directory.path} keeps the last checkpoint before that, if there was "
+                f"{error} {directory.path} holds the last checkpoint before that, if there was "
                 "one. Start a new run with a lower learning rate, or in bfloat16 or float32 if "
                 "this was float16."
             ) from error
 
         trained = time.perf_counter()
 
-        # -------------------------- test: looked at once, after everything
+        # ------------------------- test: once, after all training
         logits = predict_logits(model, dataset.test, config.train.batch_size)
         seconds = earlier + time.perf_counter() - started
-        whole_run = {}
+        times = {}
         if not resume:
-            whole_run["train_seconds"] = round(trained - first_step.ended, 1)
-            whole_run["start_seconds"] = round(first_step.seconds_of_process, 1)
+            times["train_seconds"] = round(trained - first_step.ended, 1)
+            times["start_seconds"] = round(first_step.seconds_of_process, 1)
         if hosts.is_first():
             directory.save_model(model.classifier)
 
@@ -157,7 +158,7 @@ def run_experiment(
         passes_per_epoch=config.train.passes_per_epoch,
         batch_size=config.train.batch_size,
         seconds=round(seconds, 1),
-        # The first epoch holds the compilation.
+        # Without the first epoch, which includes compilation.
         seconds_per_epoch=float(np.median([row["seconds"] for row in history[1:] or history])),
         precision=config.train.precision,
         **{
@@ -168,7 +169,7 @@ def run_experiment(
         best_on_test=_best_on_test(config, history),
         forward_flops=2 * multiply_adds.total,
         peak_memory_mb=peak_memory_mb(),
-        **whole_run,
+        **times,
     )
     if hosts.is_first():
         write_report(directory, config, result, model.classifier, logits, dataset)
@@ -184,7 +185,7 @@ def _best_on_test(config, history):
 
 
 def _require_tensorflow():
-    """Keras's TensorBoard callback writes with it on every backend."""
+    """Fail without TensorFlow: Keras's TensorBoard callback needs it on every backend."""
     if importlib.util.find_spec("tensorflow") is None:
         raise InputError(
             "--tensorboard needs TensorFlow and TensorBoard installed: pip install "

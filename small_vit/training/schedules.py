@@ -14,9 +14,9 @@ class WarmUpCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         learning_rate_base: Rate at the end of the warm-up.
-        total_steps: Step at which the cosine ends; beyond it the rate stays the final one.
+        total_steps: Step at which the cosine ends; after it the rate stays the final one.
         warmup_learning_rate: Rate at step 0.
-        warmup_steps: Number of steps from there to `learning_rate_base`; 0 starts on the cosine.
+        warmup_steps: Steps of the warm-up; 0 starts with the cosine.
         final_learning_rate: Rate at the end of the cosine.
 
     Call arguments:

@@ -1,4 +1,4 @@
-"""The engine for TensorFlow and PyTorch: one step a call."""
+"""The engine for TensorFlow and PyTorch: one step per call."""
 
 import keras
 
@@ -7,7 +7,7 @@ from small_vit.training.engine import Engine
 
 
 class StepEngine(Engine):
-    """Trains one step a call, by the step function that `keras.Model.fit` compiles."""
+    """Trains one step per call, with the step function that `keras.Model.fit` compiles."""
 
     def _run_epoch(self, initial_step, callbacks):
         self.model.make_train_function()
@@ -21,7 +21,7 @@ class StepEngine(Engine):
 
 
 def _feed(batches, initial_step):
-    """Yield what Keras's step function takes: an iterator on TensorFlow, else a list of a batch."""
+    """Yield the argument of Keras's step function: on TensorFlow an iterator, else `[batch]`."""
     if keras.backend.backend() != "tensorflow":
         for step in range(initial_step, len(batches)):
             yield [batches[step]]

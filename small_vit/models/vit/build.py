@@ -36,8 +36,8 @@ def create_vit_classifier(
 
     Normalisation, resizing and augmentation (in training only) are layers of the model, so a saved
     model takes images as the dataset has them. With no arguments it is the SPT+LSA model of the
-    Keras example `vit_small_ds`; weights and their order are the example's too, beside the
-    temperatures.
+    Keras example `vit_small_ds`; weights and their order are the example's too, except for
+    the temperatures.
 
     Args:
         config: A `ViTConfig`. Default: `ViTConfig()`.
@@ -48,7 +48,7 @@ def create_vit_classifier(
             which is the identity until `model.get_layer("normalization").adapt(images)`.
         augmentation: Layer applied after resizing, in training. Default: none.
         name: Name of the model. The members of an ensemble in one `keras.Model` need different
-            names; `model.name = "other"` renames a model that was loaded.
+            names; `model.name = "other"` renames a loaded model.
         **fields: Fields of `ViTConfig` to change: `patch_size=4, pooling="mean"`, …
 
     Returns:
@@ -56,8 +56,8 @@ def create_vit_classifier(
         float32 logits `(batch, num_classes)`.
 
     Raises:
-        InputError: if a field is out of range or does not go with the others, or `config` or
-            `input_shape` is no such thing.
+        InputError: if a field is out of range or does not fit the others, or if `config` or
+            `input_shape` is of another type.
         TypeError: if a keyword is not a field of `ViTConfig`.
     """
     config = ViTConfig() if config is None else config
@@ -86,7 +86,7 @@ def create_vit_classifier(
 
 
 def build(config, image_shape, num_classes, normalization):
-    """Build the classifier of a `ViTConfig`, as `small_vit.models.registry` asks for it."""
+    """Build the classifier of a `ViTConfig`; the `build` of its family in the registry."""
     return create_vit_classifier(
         config, input_shape=image_shape, num_classes=num_classes, normalization=normalization
     )
@@ -117,9 +117,9 @@ def _tokens(images, config):
 
 
 def _block(config, number):
-    skipped = config.stochastic_depth
+    rate = config.stochastic_depth
     if config.stochastic_depth_rule == "linear":
-        skipped *= (number + 1) / config.num_layers  # Huang et al., arXiv 1603.09382, eq. 4
+        rate *= (number + 1) / config.num_layers  # Huang et al., arXiv 1603.09382, eq. 4
     return TransformerBlock(
         num_heads=config.num_heads,
         key_dim=config.key_dim,
@@ -131,7 +131,7 @@ def _block(config, number):
         attention_dropout=config.attention_dropout,
         dropout=config.dropout,
         mlp_output_activation=config.mlp_output_activation,
-        stochastic_depth=skipped,
+        stochastic_depth=rate,
         norm_epsilon=config.norm_epsilon,
         kernel_initializer=_kernel_initializer(config),
         attention_fans=config.attention_fans,
@@ -165,6 +165,6 @@ def _head(tokens, config, num_classes):
 
 def _kernel_initializer(config):
     if config.kernel_initializer == "xavier_normal":
-        # Keras's glorot_normal is cut off at two standard deviations, PyTorch's is not.
+        # Keras's glorot_normal is truncated at two standard deviations, PyTorch's is not.
         return keras.initializers.VarianceScaling(1.0, "fan_avg", "untruncated_normal")
     return keras.initializers.get(config.kernel_initializer)

@@ -10,7 +10,7 @@ from small_vit.settings import Settings, is_whole
 from small_vit.sizes import Size, as_pair, whole_shift
 
 PLAIN = {"shifts": "none", "patch_norm": False, "temperature": "none", "diagonal_mask": False}
-"""The changes that take SPT and LSA out of a `ViTConfig`."""
+"""Changes to a `ViTConfig` that remove SPT and LSA."""
 
 
 @dataclass(frozen=True)
@@ -19,23 +19,23 @@ class ViTConfig(Settings):
 
     kind: ClassVar[str] = "vit"
     image_size: Size = 72
-    """Side of the square the images are resized to inside the model, or (height, width)."""
+    """Side in pixels, or (height, width), to which the model resizes its images."""
     patch_size: Size = 6
     """Side of a patch in pixels, or (height, width)."""
     stride: Size | None = None
     """Step from one patch to the next; smaller than the patch makes patches overlap. Default: the
     patch size."""
     shifts: Literal["none", "diagonal", "cardinal", "all"] = "diagonal"
-    """SPT: the directions of the shifted copies seen by each patch."""
+    """SPT: the directions of the shifted copies."""
     shift_ratio: float = 0.5
     """SPT: length of the shift in patch sizes."""
     patch_norm: bool = True
     """SPT: LayerNorm of the flattened patch before its projection."""
     position_embedding: Literal["none", "learned", "sincos1d", "sincos2d"] = "learned"
-    """What tells the tokens where they are."""
+    """Position embedding added to the tokens."""
     embedding_initializer: Literal["uniform", "standard_normal"] = "uniform"
-    """Start of learned positions and class token: U(-0.05, 0.05) as in Keras, N(0, 1) as in the
-    paper."""
+    """Initial values of learned positions and class token: U(-0.05, 0.05) as in Keras, N(0, 1) as
+    in the paper."""
     projection_dim: int = 64
     """Width of a token."""
     num_layers: int = 8
@@ -47,8 +47,8 @@ class ViTConfig(Settings):
     qkv_bias: bool = True
     """Whether query, key and value projections have a bias."""
     temperature: Literal["none", "layer", "head"] = "layer"
-    """LSA: the learned softmax temperature: none (fixed at sqrt(key_dim)), one a layer, one a
-    head."""
+    """LSA: the learned softmax temperature: none (fixed at sqrt(key_dim)), one per layer, or one
+    per head."""
     temperature_form: Literal["divisor", "multiplier"] = "divisor"
     """LSA: scores are divided by a variable that starts at sqrt(key_dim) (the Keras example) or
     multiplied by one that starts at 1/sqrt(key_dim) (the paper's code)."""
@@ -57,7 +57,7 @@ class ViTConfig(Settings):
     attention_dropout: float = 0.1
     """Dropout of the attention probabilities."""
     mlp_ratio: float = 2.0
-    """Hidden width of a block's MLP in token widths."""
+    """Hidden width of a block's MLP, as a multiple of the token width."""
     mlp_output_activation: bool = True
     """Whether GELU follows the second Dense of the MLP too, as in the Keras example."""
     dropout: float = 0.1
@@ -65,24 +65,26 @@ class ViTConfig(Settings):
     stochastic_depth: float = 0.0
     """Probability to skip a residual branch for an example."""
     stochastic_depth_rule: Literal["constant", "linear"] = "constant"
-    """That probability at every depth (the paper's code), or rising to it at the last block."""
+    """constant: stochastic_depth in every block (the paper's code). linear: rising to it at the
+    last block."""
     norm_epsilon: float = 1e-6
     """Epsilon of the LayerNorms."""
     pooling: Literal["flatten", "class_token", "mean"] = "flatten"
     """How the tokens become one vector."""
     head_units: tuple[int, ...] = (2048, 1024)
-    """Hidden layers between that vector and the logits."""
+    """Widths of the hidden layers between that vector and the logits."""
     head_dropout: float = 0.5
     """Dropout before the head and after each of its hidden layers."""
     kernel_initializer: Literal["glorot_uniform", "xavier_normal"] = "glorot_uniform"
-    """Start of all kernels: uniform as in Keras, or normal as in the paper's code, both with the
-    variance 2 / (fan_in + fan_out)."""
+    """Initial values of all kernels: uniform as in Keras, or normal as in the paper's code, both
+    with variance 2 / (fan_in + fan_out)."""
     attention_fans: Literal[
         "axes", "keras2", "keras2_query_key", "keras2_value", "keras2_output", "joint_qkv"
     ] = "keras2"
-    """How attention's kernels count their fans, and so how large they start: axes as in Keras 3.15;
-    keras2 as in the Keras of 2022 (the Keras example), for all of them or for some alone; joint_qkv
-    with query, key and value as one kernel (the paper's code)."""
+    """How the fans of attention's kernels are counted, which sets the scale of initial values.
+    axes: as in Keras 3.15. keras2: as in the Keras of 2022 (the Keras example), for all kernels;
+    keras2_query_key, keras2_value and keras2_output: only for these. joint_qkv: with query, key and
+    value as one kernel (the paper's code)."""
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""How much a Vision Transformer computes, counted from its shapes."""
+"""Multiply-adds of a Vision Transformer, counted from its shapes."""
 
 import itertools
 from dataclasses import astuple, dataclass
@@ -29,7 +29,7 @@ def count(model, image_shape, num_classes):
     Args:
         model: `ViTConfig`.
         image_shape: (height, width, channels) of the raw images.
-        num_classes: Of the logits.
+        num_classes: Number of logits.
 
     Returns:
         `MultiplyAdds`.

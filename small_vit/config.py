@@ -7,7 +7,7 @@ and the run directories are made from these classes and from those of the model 
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from small_vit.models.registry import model_config
 from small_vit.settings import Settings
@@ -174,7 +174,7 @@ class ExperimentConfig:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
-    def replace(self, **changes: Any) -> "ExperimentConfig":
+    def replace(self, **changes):
         """Return a copy with changes to some sections.
 
         Args:
@@ -187,12 +187,12 @@ class ExperimentConfig:
         }
         return dataclasses.replace(self, **sections)
 
-    def to_dict(self) -> dict:
+    def to_dict(self):
         """Return nested plain values, ready for JSON."""
         return dataclasses.asdict(self) | {"model": _model_to_dict(self.model)}
 
     @classmethod
-    def from_dict(cls, values: dict) -> "ExperimentConfig":
+    def from_dict(cls, values):
         """Make the config that `to_dict` (and JSON) wrote."""
         return cls(
             recipe=values["recipe"],
@@ -203,7 +203,7 @@ class ExperimentConfig:
             train=TrainConfig(**values["train"]),
         )
 
-    def differences(self, other: "ExperimentConfig") -> list[str]:
+    def differences(self, other):
         """List the fields in which two configs differ, as "train.epochs: 50 -> 10".
 
         The folder of the data is left out: the data is identified by its fingerprint.
@@ -215,7 +215,7 @@ class ExperimentConfig:
             if mine.get(key) != theirs.get(key) and key != "data.data_dir"
         ]
 
-    def _flat(self) -> dict:
+    def _flat(self):
         flat = {}
         for name, section in self.to_dict().items():
             if isinstance(section, dict):

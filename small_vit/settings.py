@@ -44,7 +44,7 @@ class Settings:
                 size = height if height == width else (height, width)
                 object.__setattr__(self, name, size)
 
-    def _require(self, holds: bool, name: str, rule: str) -> None:
+    def _require(self, holds, name, rule):
         if not holds:
             raise InputError(f"{name} must be {rule}. Received: {getattr(self, name)!r}.")
 

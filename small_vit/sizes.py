@@ -7,7 +7,7 @@ from small_vit.errors import InputError
 Size = int | tuple[int, int]
 
 
-def as_pair(size: Size) -> tuple[int, int]:
+def as_pair(size):
     """Return `size` as `(height, width)`; an int stands for both.
 
     Raises:
@@ -26,7 +26,7 @@ def as_pair(size: Size) -> tuple[int, int]:
     return height, width
 
 
-def whole_shift(patch_size: Size, shift_ratio: float) -> tuple[int, int]:
+def whole_shift(patch_size, shift_ratio):
     """Return how far SPT shifts, `(down, right)` in pixels, rounded down as in the references."""
     # Rounding errors: 100 * 0.29 is 28.999999999999996.
     return tuple(int(side * shift_ratio + 1e-9) for side in as_pair(patch_size))

@@ -164,7 +164,7 @@ def test_a_run_resumes_from_its_own_config_and_refuses_another(finished, capsys)
 
 def test_train_says_how_to_resume_a_sweep(tmp_path, capsys):
     (tmp_path / "sweep.json").write_text("{}")
-    error = refused(capsys, front_door, "--resume", tmp_path)
+    error = refused(capsys, train.main, ["--resume", str(tmp_path)])
     assert f"holds a sweep. Resume it with small-vit sweep --resume {tmp_path}." in error
 
 

@@ -23,6 +23,8 @@ class Mix(keras.layers.Layer):
     share of the image that remains. The paper's code takes the mean of the losses of both targets;
     the cross-entropy with the averaged target is the same.
 
+    Keras's `CutMix` and `MixUp` mix every batch, and each does one of the two.
+
     Args:
         probability: Part of the batches to mix, 0 to 1.
         mixup_alpha: MixUp's share is drawn from Beta(alpha, alpha); None leaves out MixUp.

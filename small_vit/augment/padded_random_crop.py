@@ -14,6 +14,8 @@ class PaddedRandomCrop(ImageAugmentation):
 
     It shifts the image by whole pixels, -`padding` to `padding` down and right, all equally likely.
 
+    Keras's `RandomCrop` crops all images of a batch at the same place, and does not pad.
+
     Args:
         padding: Pixels on each side, at least 0.
         fill: Value of the padding.

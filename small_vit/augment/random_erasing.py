@@ -15,6 +15,8 @@ _TRIES = 10
 class RandomErasing(ImageAugmentation):
     """Overwrites a random rectangle of some of the images with one colour.
 
+    Keras's `RandomErasing` has no range of aspect ratios.
+
     Area and aspect ratio are drawn uniformly. They are drawn again if the rectangle is not smaller
     than the image, up to ten times in total; after that the image is not changed.
 

@@ -3,10 +3,8 @@
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -39,12 +37,12 @@ class Publication:
     """File of the class names."""
 
     @property
-    def archive(self) -> str:
+    def archive(self):
         """File name of the archive."""
         return self.url.rpartition("/")[2]
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def files(self):
         """All files that are read."""
         return (*self.train, self.test, self.meta)
 
@@ -98,7 +96,7 @@ CIFAR100_COARSE = Cifar(
 CIFAR10 = Cifar("cifar10", CIFAR10_FILES, "labels", "label_names", 10)
 
 
-def load_cifar(which: Cifar, data_dir: Path | None = None) -> Dataset:
+def load_cifar(which, data_dir=None):
     """Load CIFAR-10 or CIFAR-100: 50,000 + 10,000 colour images of 32x32 pixels.
 
     The pickles are read without running any code in them. An archive is read directly: nothing is
@@ -140,11 +138,11 @@ def load_cifar(which: Cifar, data_dir: Path | None = None) -> Dataset:
     return Dataset(which.name, train, _join([batches.pop(published.test)]), class_names)
 
 
-def _holds(published: Publication) -> str:
+def _holds(published):
     return f"a folder that holds {published.folder}/ or {published.archive} (from {published.url})"
 
 
-def _locate(path: Path, published: Publication) -> Path:
+def _locate(path, published):
     """Find the published folder or archive in, or at, `path`."""
     if not path.exists():
         raise InputError(f"--data-dir must be {_holds(published)}. There is no {path}.")
@@ -158,7 +156,7 @@ def _locate(path: Path, published: Publication) -> Path:
     )
 
 
-def _open_files(path: Path, published: Publication) -> Iterator[tuple[str, str, BinaryIO]]:
+def _open_files(path, published):
     """Yield (name, name for messages, stream) for each file of a folder or archive."""
     if path.is_file():
         yield from _open_members(path, published)
@@ -174,7 +172,7 @@ def _open_files(path: Path, published: Publication) -> Iterator[tuple[str, str, 
             yield name, str(path / name), stream
 
 
-def _open_members(path: Path, published: Publication) -> Iterator[tuple[str, str, BinaryIO]]:
+def _open_members(path, published):
     """Yield the files in their order in the archive, so that it is decompressed only once."""
     missing = {str(PurePosixPath(published.folder, name)): name for name in published.files}
     try:
@@ -199,7 +197,7 @@ def _open_members(path: Path, published: Publication) -> Iterator[tuple[str, str
         )
 
 
-def _class_names(which: Cifar, content: dict, source: str) -> tuple[str, ...]:
+def _class_names(which, content, source):
     names = entry(content, which.names_key, source)
     if not isinstance(names, list) or not all(isinstance(name, bytes | str) for name in names):
         raise InputError(f"{source}: {which.names_key} must be a list of names.")
@@ -213,7 +211,7 @@ def _class_names(which: Cifar, content: dict, source: str) -> tuple[str, ...]:
     )
 
 
-def _batch(which: Cifar, content: dict, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _batch(which, content, source):
     """Return the pixels (examples, channels, height, width) and int32 labels of a file."""
     rows = pixel_rows(entry(content, "data", source), CHANNELS * SIDE * SIDE, source)
     labels = entry(content, which.labels_key, source)
@@ -234,7 +232,7 @@ def _batch(which: Cifar, content: dict, source: str) -> tuple[np.ndarray, np.nda
     return rows.reshape(-1, CHANNELS, SIDE, SIDE), np.array(labels, np.int32)
 
 
-def _join(batches: list[tuple[np.ndarray, np.ndarray]]) -> Split:
+def _join(batches):
     planes, labels = zip(*batches, strict=True)
     labels = np.concatenate(labels)
     # With `out`: otherwise concatenate would keep the memory layout of the planes.

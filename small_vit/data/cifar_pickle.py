@@ -1,7 +1,6 @@
 """Reads CIFAR's published pickles without running any code in them."""
 
 import pickle
-from typing import BinaryIO
 
 import numpy as np
 
@@ -40,7 +39,7 @@ class _CifarUnpickler(pickle.Unpickler):
         return _KNOWN[module, name]
 
 
-def read_pickle(stream: BinaryIO, source: str) -> dict[str, object]:
+def read_pickle(stream, source):
     """Read one of CIFAR's pickles; arrays in it stay placeholders until `pixel_rows` reads them.
 
     Args:
@@ -71,7 +70,7 @@ def read_pickle(stream: BinaryIO, source: str) -> dict[str, object]:
     }
 
 
-def entry(content: dict[str, object], key: str, source: str) -> object:
+def entry(content, key, source):
     """Return `content[key]`; the error lists the entries that the file has instead.
 
     Raises:
@@ -85,7 +84,7 @@ def entry(content: dict[str, object], key: str, source: str) -> object:
     return content[key]
 
 
-def pixel_rows(array: object, length: int, source: str) -> np.ndarray:
+def pixel_rows(array, length, source):
     """Turn a pickled array into rows of pixels, without a copy.
 
     Args:

@@ -42,17 +42,17 @@ class Dataset:
                 )
 
     @property
-    def num_classes(self) -> int:
+    def num_classes(self):
         """Number of classes."""
         return len(self.class_names)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self):
         """(height, width, channels) of every image."""
         return self.train.image_shape
 
 
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(dataset):
     """Return a digest that changes with any pixel, label or shape of either split.
 
     Args:

@@ -1,7 +1,5 @@
 """scikit-learn's embedded digits."""
 
-from pathlib import Path
-
 import numpy as np
 
 from small_vit.data.dataset import Dataset
@@ -10,7 +8,7 @@ from small_vit.data.splits import hold_out
 from small_vit.errors import InputError
 
 
-def load_digits(data_dir: Path | None = None) -> Dataset:
+def load_digits(data_dir=None):
     """Load the 1,797 handwritten digits, 8x8 pixels, that come with scikit-learn.
 
     The scans have 17 grey levels; level v becomes round(v * 255 / 16). The published split by

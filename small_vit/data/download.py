@@ -6,13 +6,13 @@ from small_vit.errors import InputError
 
 
 def download(
-    dataset: str,
-    url: str,
-    file_name: str,
-    holds: str,
-    cache_folder: str = "datasets",
-    sha256: str | None = None,
-) -> Path:
+    dataset,
+    url,
+    file_name,
+    holds,
+    cache_folder="datasets",
+    sha256=None,
+):
     """Download a file into Keras's cache, unless it is already there.
 
     Args:

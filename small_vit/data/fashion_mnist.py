@@ -3,7 +3,6 @@
 import gzip
 import math
 import zlib
-from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +36,7 @@ CLASS_NAMES = (
 )
 
 
-def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
+def load_fashion_mnist(data_dir=None):
     """Load Fashion-MNIST: 60,000 + 10,000 grey images of clothes, 28x28 pixels, 10 classes.
 
     Args:
@@ -69,7 +68,7 @@ def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
     return Dataset("fashion_mnist", train, test, CLASS_NAMES)
 
 
-def _read_split(images_path: Path, labels_path: Path) -> Split:
+def _read_split(images_path, labels_path):
     images = _read_idx(images_path, dimensions=3)
     if images.shape[1:] != (28, 28):
         raise InputError(
@@ -83,7 +82,7 @@ def _read_split(images_path: Path, labels_path: Path) -> Split:
         raise InputError(f"{images_path} and {labels_path.name}: {error}") from error
 
 
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
+def _read_idx(path, dimensions):
     """Read an idx file of bytes: 0, 0, 8, dimensions; the big-endian sizes; the values."""
     try:
         with gzip.open(path) as stream:

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 from small_vit.errors import InputError
 
 
-def read_image(path, size, channels=3) -> np.ndarray:
+def read_image(path, size, channels=3):
     """Read an image file, crop its centre to the proportions of `size`, and scale it to `size`.
 
     Args:
@@ -57,7 +57,7 @@ def _on_white(image):
     return Image.alpha_composite(white, image.convert("RGBA"))
 
 
-def fit_image(image, size) -> np.ndarray:
+def fit_image(image, size):
     """Crop the centre of a Pillow image to the proportions of `size`, and scale it to `size`.
 
     Args:
@@ -71,7 +71,7 @@ def fit_image(image, size) -> np.ndarray:
     return np.atleast_3d(fitted)
 
 
-def scale_image(image, size) -> np.ndarray:
+def scale_image(image, size):
     """Scale an image as a model's `small_vit.Resize` does, and round to bytes.
 
     It is bilinear, antialiased if a side shrinks, and does not keep the proportions.

@@ -39,7 +39,7 @@ DATASETS: dict[str, Registered] = {
 """The datasets by name."""
 
 
-def load_dataset(name: str, data_dir: str | Path | None = None) -> Dataset:
+def load_dataset(name, data_dir=None):
     """Load a dataset by name, from a folder of its published files or from Keras's download cache.
 
     Args:

@@ -59,11 +59,11 @@ class Split:
         return len(self.labels)
 
     @property
-    def nbytes(self) -> int:
+    def nbytes(self):
         """Bytes of all images."""
         return len(self) * math.prod(self.image_shape)
 
-    def read(self, rows) -> np.ndarray:
+    def read(self, rows):
         """Return the images of `rows`, uint8 `(rows, height, width, channels)`.
 
         Args:
@@ -87,7 +87,7 @@ class Split:
         for first in range(0, len(self), step):
             yield self.read(slice(first, first + step))
 
-    def subset(self, rows) -> "Split":
+    def subset(self, rows):
         """Return the examples of `rows` as a split; no image is read or copied.
 
         Args:
@@ -103,7 +103,7 @@ class Split:
         subset.labels = self.labels[rows]
         return subset
 
-    def update(self, digest) -> None:
+    def update(self, digest):
         """Feed shape, images and labels to a `hashlib` digest."""
         digest.update(repr((len(self), *self.image_shape)).encode())
         for images in self.parts():

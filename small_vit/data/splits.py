@@ -1,15 +1,13 @@
 """Parts of a split: a class-balanced subset, and a held-out validation set."""
 
 import math
-from typing import Literal
 
 import numpy as np
 
-from small_vit.data.split import Split
 from small_vit.errors import InputError
 
 
-def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> Split:
+def take_balanced(split, examples, num_classes, seed):
     """Draw a subset in which the classes are equally frequent.
 
     Class counts differ by at most one. Which classes get one more, and which examples are kept, is
@@ -59,9 +57,7 @@ def take_balanced(split: Split, examples: int, num_classes: int, seed: int) -> S
     return split.subset(np.sort(np.concatenate(kept)))
 
 
-def hold_out(
-    split: Split, fraction: float, how: Literal["last", "stratified"], seed: int
-) -> tuple[Split, Split]:
+def hold_out(split, fraction, how, seed):
     """Divide a split into training and validation.
 
     Args:

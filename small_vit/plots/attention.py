@@ -17,7 +17,7 @@ from small_vit.plots.patches import assemble, unit_image
 _WIDTH = 12.0
 
 
-def attention_scores(model, images) -> list[np.ndarray]:
+def attention_scores(model, images):
     """Return every block's attention probabilities for `images`.
 
     Args:
@@ -39,7 +39,7 @@ def attention_scores(model, images) -> list[np.ndarray]:
     return scores
 
 
-def attention_rollout(scores) -> np.ndarray:
+def attention_rollout(scores):
     """Trace attention through all blocks back to the input tokens of the first block.
 
     Heads are averaged. Shortcut and attention of a block count half each.
@@ -60,7 +60,7 @@ def attention_rollout(scores) -> np.ndarray:
     return rollout
 
 
-def attention_received(scores, class_token) -> np.ndarray:
+def attention_received(scores, class_token):
     """Return the attention that each patch receives; 1 is an even share.
 
     Args:
@@ -75,7 +75,7 @@ def attention_received(scores, class_token) -> np.ndarray:
     return received * scores.shape[-1]
 
 
-def plot_attention(model, image, class_names=None) -> Figure:
+def plot_attention(model, image, class_names=None):
     """Draw an image, the attention rollout over it, and a map for each head of each block.
 
     Maps show the attention that each patch receives: from the class token if the model has one,
@@ -119,7 +119,7 @@ def plot_attention(model, image, class_names=None) -> Figure:
     return figure
 
 
-def temperatures(model) -> list[np.ndarray]:
+def temperatures(model):
     """Return the divisor of the attention scores of each block, before the softmax.
 
     Args:
@@ -140,7 +140,7 @@ def temperatures(model) -> list[np.ndarray]:
     return [_numpy(block.attention.score_divisor()) for block in blocks]
 
 
-def plot_temperatures(models) -> Figure:
+def plot_temperatures(models):
     """Draw the learned temperature of each block against the fixed sqrt(key_dim).
 
     Both forms are drawn as divisors of the scores: below the dashed line attention is sharper than
@@ -172,7 +172,7 @@ def plot_temperatures(models) -> Figure:
     return figure
 
 
-def plot_temperature_history(history) -> Figure:
+def plot_temperature_history(history):
     """Draw each block's temperature, the mean over its heads, over the epochs.
 
     Args:

@@ -15,9 +15,7 @@ from small_vit.layers.counter_random import make_key
 from small_vit.plots.patches import assemble, unit_image
 
 
-def plot_augmentations(
-    image, partner, augment: AugmentConfig | None = None, draws: int = 12, seed: int = 0
-) -> Figure:
+def plot_augmentations(image, partner, augment=None, draws=12, seed=0):
     """Draw an image and, in a row for each augmentation, its augmented versions.
 
     Erasing and mixing are drawn with probability 1; the labels of the rows show the real one.
@@ -61,7 +59,7 @@ def plot_augmentations(
     return figure
 
 
-def augmented(image, partner, augment: AugmentConfig, draws: int, seed: int):
+def augmented(image, partner, augment, draws, seed):
     """Augment an image several times with each augmentation.
 
     Args:

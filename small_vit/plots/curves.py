@@ -14,7 +14,7 @@ _THIN = {"linewidth": 0.8, "alpha": 0.6}
 _STYLES = {"training": ("", "--"), "validation": ("val_", "-")}
 
 
-def plot_curves(histories, published=None) -> Figure:
+def plot_curves(histories, published=None):
     """Draw loss and accuracy against the epoch: one colour per arm, training dashed.
 
     The line is the mean over the seeds that reached the epoch. The band is from the lowest to the
@@ -62,7 +62,7 @@ def plot_curves(histories, published=None) -> Figure:
     return figure
 
 
-def mean_and_range(seeds, metric) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_range(seeds, metric):
     """Return the epochs, and for each the mean, minimum and maximum of a metric over the seeds.
 
     Args:

@@ -20,7 +20,7 @@ _HORIZONTAL = {1: ["left"], 0: [], -1: ["right"]}
 _VERTICAL = {1: ["up"], 0: [], -1: ["down"]}
 
 
-def plot_patches(image, patch_size, stride=None) -> Figure:
+def plot_patches(image, patch_size, stride=None):
     """Draw an image and, next to it, the grid of patches of an ordinary ViT.
 
     Args:
@@ -47,9 +47,7 @@ def plot_patches(image, patch_size, stride=None) -> Figure:
     return figure
 
 
-def plot_shifted_views(
-    image, patch_size, shifts="diagonal", shift_ratio=0.5, stride=None
-) -> Figure:
+def plot_shifted_views(image, patch_size, shifts="diagonal", shift_ratio=0.5, stride=None):
     """Draw an image and its shifted copies, each above its patches, as the layer stacks them.
 
     Args:
@@ -75,7 +73,7 @@ def plot_shifted_views(
     return figure
 
 
-def shifted_patches(image, patch_size, stride=None, shifts="diagonal", shift_ratio=0.5) -> dict:
+def shifted_patches(image, patch_size, stride=None, shifts="diagonal", shift_ratio=0.5):
     """Cut an image and its shifted copies into patches with `ShiftedPatchTokenization`.
 
     Args:
@@ -108,7 +106,7 @@ def shifted_patches(image, patch_size, stride=None, shifts="diagonal", shift_rat
     return {name: patches[..., copy, :] for copy, name in enumerate(directions)}
 
 
-def assemble(patches, step, background=np.nan) -> np.ndarray:
+def assemble(patches, step, background=np.nan):
     """Place patches on a canvas, one every `step` pixels; later ones cover earlier ones.
 
     Args:
@@ -129,7 +127,7 @@ def assemble(patches, step, background=np.nan) -> np.ndarray:
     return canvas
 
 
-def unit_image(image) -> np.ndarray:
+def unit_image(image):
     """Return an image as float32 in 0..1.
 
     Args:

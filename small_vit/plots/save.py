@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from small_vit.errors import InputError
 from small_vit.files import make_folder, written_whole
 
 
-def save(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
+def save(figure, path, dpi=150):
     """Write a figure, whole or not at all.
 
     Args:

@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-
-from small_vit.config import ExperimentConfig
 from small_vit.data import load_dataset
 from small_vit.errors import InputError
 from small_vit.results.run_directory import RunDirectory
 
 
-def first_test_image(config: ExperimentConfig) -> np.ndarray:
+def first_test_image(config):
     """Return the first test image of an experiment's dataset, uint8 `(height, width, channels)`.
 
     Raises:
@@ -19,7 +16,7 @@ def first_test_image(config: ExperimentConfig) -> np.ndarray:
     return first_test_images(config, 1)[0]
 
 
-def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
+def first_test_images(config, count):
     """Return the first test images of an experiment's dataset.
 
     Args:
@@ -41,7 +38,7 @@ def first_test_images(config: ExperimentConfig, count: int) -> np.ndarray:
         ) from error
 
 
-def read_histories(paths) -> dict[str, list[list[dict]]]:
+def read_histories(paths):
     """Read the histories of run directories; runs that differ only in their seed are one arm.
 
     Args:
@@ -67,7 +64,7 @@ def read_histories(paths) -> dict[str, list[list[dict]]]:
     return histories
 
 
-def runs_in(path) -> list[RunDirectory]:
+def runs_in(path):
     """Return the run in a directory, or the runs in its subdirectories.
 
     Raises:

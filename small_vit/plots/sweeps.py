@@ -6,7 +6,7 @@ from matplotlib.ticker import NullLocator, PercentFormatter
 from small_vit.plots.colors import line_colors
 
 
-def plot_arms(estimates, baselines, title) -> Figure:
+def plot_arms(estimates, baselines, title):
     """Draw a point for each arm with its 95 % interval.
 
     Baselines are hollow. A dashed line shows each arm the accuracy of its baseline.
@@ -44,7 +44,7 @@ def plot_arms(estimates, baselines, title) -> Figure:
     return figure
 
 
-def plot_over(curves, quantity, title) -> Figure:
+def plot_over(curves, quantity, title):
     """Draw accuracy against a quantity, one colour per arm, with its 95 % interval as a band.
 
     Args:

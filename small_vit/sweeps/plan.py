@@ -12,7 +12,7 @@ from small_vit.files import make_folder, read_json, write_json
 from small_vit.recipes import changes_from_recipe
 from small_vit.results.rows import config_hash
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
-from small_vit.sweeps.grid import Arm, Run, Sweep, plan_runs
+from small_vit.sweeps.grid import Arm, Run, plan_runs
 from small_vit.sweeps.named import SWEEPS
 
 LONGEST_LABEL = 150
@@ -42,7 +42,7 @@ class Plan:
     rows_path: Path
 
     @property
-    def sweep(self) -> Sweep:
+    def sweep(self):
         """The sweep itself."""
         return SWEEPS[self.name]
 

@@ -120,6 +120,6 @@ class ViTConfig(Settings):
             f"divisible by {divisor} for position_embedding={self.position_embedding!r}",
         )
 
-    def vanilla(self) -> "ViTConfig":
+    def vanilla(self):
         """Return the same model without the paper's parts: no shifts, no patch norm, no LSA."""
         return self.replace(**PLAIN)

@@ -21,12 +21,10 @@ SIDE = 128
 
 RUN = """
 import sys
-from dataclasses import asdict
 from pathlib import Path
-import json
 import numpy as np
 from small_vit.cli.process import prepare_backend
-from small_vit.cli.quiet import import_keras
+from small_vit.quiet import import_keras
 folder, images = Path(sys.argv[1]), int(sys.argv[2])
 prepare_backend(["--backend", sys.argv[3]])
 import_keras()
@@ -46,7 +44,7 @@ config = cpu().replace(
     recipe="custom", data={"dataset": "noise"}, train={"epochs": 1, "batch_size": 256},
     model={"patch_size": 8, "projection_dim": 16, "num_layers": 1, "num_heads": 2, "key_dim": 8},
 )
-print(json.dumps(asdict(run_experiment(config, folder / "run"))), file=sys.stderr)
+run_experiment(config, folder / "run")
 """
 
 
@@ -70,8 +68,8 @@ def main():
                 write_noise(Path(folder) / name, count)
             shape = f"{SIDE}x{SIDE}x3"
             command = [sys.executable, "-c", RUN, folder, str(images), options.backend, shape]
-            done = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=True)
-        result = json.loads(done.stderr.splitlines()[-1])
+            subprocess.run(command, cwd=ROOT, check=True)
+            result = json.loads((Path(folder) / "run" / "result.json").read_text())
         print(
             f"{gigabytes:g} GB, {images:,} images, {options.backend}: peak resident memory "
             f"{result['peak_memory_mb']:,} MB, {result['seconds']:.0f} s",

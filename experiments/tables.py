@@ -199,6 +199,8 @@ def _bfloat16_table():
         "| recipe, training images | arm | float32, top-1 % | bfloat16 | difference | seeds |",
         "|---|---|---:|---:|---:|---:|",
     ]
+    if not groups:
+        raise InputError(f"No run in {RESULTS} has been made in bfloat16 and in float32.")
     for (recipe, images, arm), bfloat16 in groups.items():
         pairs = [(float32[_without_precision(row)], row) for row in bfloat16]
         accuracies = np.array([[run.metrics["accuracy"] for run in pair] for pair in pairs])
@@ -211,7 +213,9 @@ def _bfloat16_table():
 
 def _without_precision(row):
     changes = [change for change in row.changes if not change.startswith("train.precision")]
-    return row.recipe, row.train_examples, row.arm, row.seed, row.backend, row.epochs, *changes
+    # A sweep gives its arms names of its own.
+    model = (row.recipe, row.train_examples, row.trainable_parameters)
+    return *model, row.seed, row.backend, row.epochs, *changes
 
 
 def comparison_command(recipe):

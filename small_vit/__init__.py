@@ -53,20 +53,27 @@ def __dir__():
     return sorted({*globals(), *__all__})
 
 
-class _RegisterOnceKerasIsThere(importlib.abc.MetaPathFinder):
-    """Registers the layers at the end of the first `import keras`."""
+class _RegisterWithKeras(importlib.abc.MetaPathFinder):
+    """Registers the layers at the end of the first `import keras` that succeeds."""
+
+    searching = False
 
     def find_spec(self, name, path=None, target=None):
-        """Find Keras as Python does, and register the layers once it is imported."""
-        if name != "keras":
+        """Find Keras as Python does, and register when it has been imported."""
+        if name != "keras" or self.searching:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec("keras")
+        self.searching = True
+        try:
+            spec = importlib.util.find_spec("keras")
+        finally:
+            self.searching = False
         if spec is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
                 execute(module)
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
                 importlib.import_module("small_vit.registration")
 
             spec.loader.exec_module = execute_and_register
@@ -76,4 +83,4 @@ class _RegisterOnceKerasIsThere(importlib.abc.MetaPathFinder):
 if "keras" in sys.modules:
     importlib.import_module("small_vit.registration")
 else:
-    sys.meta_path.insert(0, _RegisterOnceKerasIsThere())
+    sys.meta_path.insert(0, _RegisterWithKeras())

@@ -105,7 +105,7 @@ class TrainConfig(Settings):
     decay_rule: Literal["decoupled", "scaled"] = "decoupled"
     """Fraction by which a step shrinks each weight: weight_decay (tensorflow-addons) or
     learning rate x weight_decay (Keras, PyTorch)."""
-    optimizer: Literal["adamw", "sgd", "muon", "lion", "schedule_free"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "muon", "lion", "schedule-free"] = "adamw"
     """AdamW, or Keras's SGD, Muon, Lion or ScheduleFreeAdamW."""
     momentum: float = 0.9
     """Momentum of SGD."""
@@ -149,9 +149,9 @@ class TrainConfig(Settings):
             f"'scaled' for optimizer={self.optimizer!r}: only AdamW has the other rule",
         )
         self._require(
-            self.optimizer != "schedule_free" or self.schedule == "constant",
+            self.optimizer != "schedule-free" or self.schedule == "constant",
             "schedule",
-            "'constant' for optimizer='schedule_free', which needs no schedule",
+            "'constant' for optimizer='schedule-free', which needs no schedule",
         )
         for name in ("warmup_fraction", "label_smoothing", "momentum", "ema_momentum"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
@@ -210,9 +210,9 @@ class ExperimentConfig:
         """
         mine, theirs = self._flat(), other._flat()
         return [
-            f"{key}: {mine.get(key)} -> {theirs.get(key)}"
+            f"{key}: {mine.get(key, 'absent')} -> {theirs.get(key, 'absent')}"
             for key in mine | theirs
-            if mine.get(key) != theirs.get(key) and key != "data.data_dir"
+            if mine.get(key, "absent") != theirs.get(key, "absent") and key != "data.data_dir"
         ]
 
     def _flat(self):

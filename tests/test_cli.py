@@ -68,6 +68,7 @@ def test_flags_change_the_recipe_of_every_command_that_trains(options_class):
     )
     options, config = parse(options_class, arguments.split(), "command", "what it does", None)
     assert config == digits().replace(
+        arm="custom",
         model={"shifts": "cardinal", "stride": (1, 2)},
         augment={"flip": False},
         data={"data_dir": "somewhere"},
@@ -160,6 +161,28 @@ def test_a_run_resumes_from_its_own_config_and_refuses_another(finished, capsys)
     assert "leave out --out" in refused(
         capsys, front_door, "--resume", finished, "--out", "elsewhere"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "arm"),
+    [
+        ("--recipe cpu", "spt+lsa"),
+        ("--recipe cpu --projection-dim 32", "spt+lsa"),
+        ("--recipe cpu --shifts none", "custom"),
+        ("--recipe cpu --vanilla", "vanilla"),
+    ],
+)
+def test_a_model_of_other_parts_is_not_called_by_the_recipes_arm(arguments, arm):
+    _, config = train.parse_training(arguments.split())
+    assert config.arm == arm
+
+
+@pytest.mark.parametrize("command", [evaluate, report])
+def test_a_folder_of_several_runs_is_refused_with_their_names(command, tmp_path, capsys):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.json").write_text("{}")
+    error = refused(capsys, command.main, [str(tmp_path)])
+    assert f"{tmp_path} holds no run." in error and f"It holds several: {tmp_path}/one" in error
 
 
 def test_train_says_how_to_resume_a_sweep(tmp_path, capsys):
@@ -313,10 +336,12 @@ def test_a_command_gets_its_arguments_and_gives_its_exit_code(command_module):
 @pytest.mark.parametrize(
     ("module", "advice"),
     [
-        ("torch", "small-vit[torch]', or choose another --backend"),
-        ("tensorflow", "small-vit[tensorflow]', or choose another --backend"),
-        ("ray", "small-vit[ray]'."),
-        ("sklearn.metrics", "small-vit[train]'."),
+        ("torch", "pip install -e '.[torch]', or choose --backend tensorflow or --backend jax."),
+        (
+            "tensorflow",
+            "pip install -e '.[tensorflow]', or choose --backend jax or --backend torch.",
+        ),
+        ("sklearn.metrics", "pip install -e '.[train]'."),
     ],
 )
 def test_what_is_not_installed_is_named_with_its_extra(
@@ -326,7 +351,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
     assert run_command(command_module(f"import {module}"), []) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: this needs {module}, which is not installed.")
-    assert f"pip install '{advice}" in error
+    assert advice in error
 
 
 def test_a_module_of_no_extra_is_a_fault_of_the_program(command_module):

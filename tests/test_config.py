@@ -178,8 +178,8 @@ def test_a_recipes_arm_is_a_name_whatever_is_switched():
     [
         ({"optimizer": "sgd"}, "decay_rule must be 'scaled' for optimizer='sgd'"),
         (
-            {"optimizer": "schedule_free", "decay_rule": "scaled", "schedule": "warmup_cosine"},
-            "schedule must be 'constant' for optimizer='schedule_free'",
+            {"optimizer": "schedule-free", "decay_rule": "scaled", "schedule": "warmup_cosine"},
+            "schedule must be 'constant' for optimizer='schedule-free'",
         ),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
         ({"clip_norm": -1.0}, "clip_norm must be at least 0"),

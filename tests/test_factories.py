@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from small_vit import AdamW, TrainConfig
+from small_vit import AdamW, TrainConfig, create_vit_classifier
 from small_vit.recipes import digits
 from small_vit.results.run_directory import RunDirectory
 from small_vit.training.factories import make_loss, make_optimizer
@@ -15,7 +15,7 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
     "muon": keras.optimizers.Muon,
     "lion": keras.optimizers.Lion,
-    "schedule_free": keras.optimizers.ScheduleFreeAdamW,
+    "schedule-free": keras.optimizers.ScheduleFreeAdamW,
 }
 
 
@@ -44,6 +44,19 @@ def test_each_optimizer_trains(name, tmp_path):
 
     first, second = trained_losses(tmp_path / "run")
     assert second < first
+
+
+def test_muon_trains_the_kernels_of_mlps_and_patches():
+    model = create_vit_classifier(num_layers=1, head_units=(16,))
+    optimizer = make_optimizer(TrainConfig(optimizer="muon", decay_rule="scaled"), steps=1)
+    optimizer.build(model.trainable_variables)
+    by_adam = [optimizer._should_use_adamw(each) for each in model.trainable_variables]
+    by_muon = [
+        each.path for each, adam in zip(model.trainable_variables, by_adam, strict=True) if not adam
+    ]
+    assert len(by_muon) == 3
+    assert all("mlp" in path or "tokenization" in path for path in by_muon)
+    assert all(path.endswith("kernel") for path in by_muon)
 
 
 def test_excluded_kinds_do_not_decay_under_another_optimizer():

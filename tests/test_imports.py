@@ -83,4 +83,4 @@ def test_a_missing_extra_is_named_with_the_way_to_install_it():
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
-    assert "needs tyro" in line and "pip install 'small-vit[train]'" in line
+    assert "needs tyro" in line and "pip install -e '.[train]'" in line

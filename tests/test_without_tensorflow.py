@@ -118,6 +118,7 @@ def saved_model(tmp_path_factory):
         "import small_vit, keras",
         "import keras, small_vit",
         "import small_vit; from keras.saving import load_model; import keras",
+        "import small_vit, importlib.util; importlib.util.find_spec('keras'); import keras",
         "import small_vit.layers; import keras",
         "import small_vit.augment; import keras",
         "import small_vit.training.schedules; import keras",

@@ -1,9 +1,9 @@
 """`small-vit compare`: the smallest sweep, the plain model against SPT+LSA."""
 
-from small_vit.cli.quiet import import_keras
-from small_vit.cli.settings import parse
+from small_vit.cli.settings import command_of, parse
 from small_vit.cli.sweep import CompareOptions, plan_and_run
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.quiet import import_keras
 
 DESCRIPTION = """Train the plain ViT and SPT+LSA on the same seeds, and print the table with their
 difference, paired by seed.
@@ -22,7 +22,7 @@ def main(arguments, prog="small-vit compare", results=None):
     with exit_on_input_error():
         if "--vanilla" in arguments:
             raise InputError("A comparison trains the plain model too: leave out --vanilla.")
-        called = f"python {prog} --compare" if prog == "run_cifar100.py" else prog
+        called = command_of(prog) + " --compare" * (prog == "run_cifar100.py")
         description = DESCRIPTION.format(prog=called)
         options, config = parse(CompareOptions, arguments, called, description, _resumed)
         return plan_and_run("arms", config, options, results)

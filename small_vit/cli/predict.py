@@ -8,8 +8,9 @@ from typing import Literal
 
 import tyro
 
-from small_vit.cli.quiet import import_keras
+from small_vit.cli.process import prefer_backend_of
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.quiet import import_keras
 
 BATCH_SIZE = 32
 """Images in memory at a time."""
@@ -33,7 +34,7 @@ class CommandLine:
     outputs: Literal["logits", "probabilities"] | None = None
     """What the model outputs. Default: read from its last layer."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
-    """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
+    """Keras backend. Default: KERAS_BACKEND, else the one the run was trained on."""
     csv: Path | None = None
     """Write a table to this file instead of printing: a row for each image with its file, its most
     probable class, the probability of that class, and the probability of every class."""
@@ -64,6 +65,7 @@ def main(arguments, prog="small-vit predict"):
         if options.csv and options.csv.is_dir():
             raise InputError(f"--csv must name a file. Received: the folder {options.csv}.")
 
+        prefer_backend_of(options.model)
         import_keras()
         from small_vit.results.image_predictions import predict_files
         from small_vit.results.saved_model import kind_of_outputs, load_model

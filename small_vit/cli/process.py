@@ -14,7 +14,7 @@ from pathlib import Path
 BACKENDS = ("tensorflow", "jax", "torch")
 
 _OF_TRAIN = ("markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn", "tyro")
-EXTRAS = {name: name for name in (*BACKENDS, "ray")} | dict.fromkeys(_OF_TRAIN, "train")
+EXTRAS = {name: name for name in BACKENDS} | dict.fromkeys(_OF_TRAIN, "train")
 """Which extra of this package installs a module."""
 
 MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"
@@ -81,6 +81,12 @@ def _value_of(flag, arguments):
     return parser.parse_known_args(arguments)[0].value
 
 
+def prefer_backend_of(directory):
+    """Use the backend of a run, unless --backend or KERAS_BACKEND names another."""
+    if "KERAS_BACKEND" not in os.environ and (backend := backend_of(directory)) in BACKENDS:
+        os.environ["KERAS_BACKEND"] = backend
+
+
 def backend_of(directory):
     """Return the backend of the run or sweep in `directory`; None if no file there says it."""
     for path in (directory / "environment.json", directory / "sweep.json"):
@@ -111,10 +117,13 @@ def run_command(module, arguments, **options):
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
+        others = ""
+        if extra in BACKENDS:
+            names = [f"--backend {name}" for name in BACKENDS if name != extra]
+            others = f", or choose {' or '.join(names)}"
         print(
             f"error: this needs {error.name}, which is not installed. Install it with "
-            f"pip install 'small-vit[{extra}]'"
-            + (f", or choose another --backend of {BACKENDS}." if extra in BACKENDS else "."),
+            f"pip install -e '.[{extra}]'{others}.",
             file=sys.stderr,
         )
         return 2

@@ -6,8 +6,9 @@ from typing import Literal
 
 import tyro
 
-from small_vit.cli.quiet import import_keras
+from small_vit.cli.process import prefer_backend_of
 from small_vit.errors import exit_on_input_error
+from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class CommandLine:
     data_dir: Path | None = None
     """Folder of the data's published files. Default: where the run read them."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
-    """Keras backend. Default: KERAS_BACKEND, else Keras's own choice (tensorflow)."""
+    """Keras backend. Default: KERAS_BACKEND, else the one the run was trained on."""
 
 
 def main(arguments, prog="small-vit report"):
@@ -34,6 +35,7 @@ def main(arguments, prog="small-vit report"):
     """
     options = tyro.cli(CommandLine, args=arguments, prog=prog)
     with exit_on_input_error():
+        prefer_backend_of(options.run)
         import_keras()
         from small_vit.report.rewrite import rewrite_report
 

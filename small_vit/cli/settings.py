@@ -9,6 +9,7 @@ import tyro
 
 from small_vit.config import CHECKPOINT_MINUTES, ExperimentConfig
 from small_vit.errors import InputError
+from small_vit.models.registry import FAMILIES
 from small_vit.recipes import RECIPES, keras_example
 
 SECTIONS = ("data", "train", "augment", "model")
@@ -83,4 +84,12 @@ def parse(options_class, arguments, prog, description, resumed):
     if options.resume and options.out:
         raise InputError("--resume writes into the folder that it resumes: leave out --out.")
     sections = {name: getattr(options, name) for name in SECTIONS}
-    return options, ExperimentConfig(options.recipe, base.arm, **sections)
+    plain = FAMILIES[base.model.kind].plain
+    other = any(getattr(options.model, name) != getattr(base.model, name) for name in plain)
+    arm = "custom" if other else base.arm
+    return options, ExperimentConfig(options.recipe, arm, **sections)
+
+
+def command_of(prog):
+    """Return how a user calls a program: scripts are run by Python."""
+    return f"python {prog}" if prog.endswith(".py") else prog

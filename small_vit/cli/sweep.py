@@ -6,9 +6,9 @@ from pathlib import Path
 
 import tyro
 
-from small_vit.cli.quiet import import_keras
-from small_vit.cli.settings import TrainingOptions, parse
+from small_vit.cli.settings import TrainingOptions, command_of, parse
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.quiet import import_keras
 
 DESCRIPTION = """Train all arms of a named sweep on the same seeds; each is compared with its
 baseline.
@@ -60,8 +60,8 @@ def main(arguments, prog="small-vit sweep", results=None):
         Exit code: 0, 1 if a run failed, 130 if it was interrupted. Bad input exits with 2.
     """
     with exit_on_input_error():
-        description = DESCRIPTION.format(prog=prog)
-        options, config = parse(SweepOptions, arguments, prog, description, _resumed)
+        description = DESCRIPTION.format(prog=command_of(prog))
+        options, config = parse(SweepOptions, arguments, command_of(prog), description, _resumed)
         if options.list:
             _print_sweeps()
             return 0

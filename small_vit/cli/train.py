@@ -4,10 +4,10 @@ import shlex
 import sys
 from dataclasses import dataclass
 
-from small_vit.cli.quiet import import_keras
-from small_vit.cli.settings import TrainingOptions, parse
+from small_vit.cli.settings import TrainingOptions, command_of, parse
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.models.registry import FAMILIES
+from small_vit.quiet import import_keras
 from small_vit.recipes import RECIPES, vanilla
 
 DESCRIPTION = """Train a Vision Transformer from scratch on a small dataset, with or without Shifted
@@ -20,7 +20,6 @@ Typical use:
   {prog} --shifts cardinal --temperature head    change single parts
   {prog} --resume runs/NAME               resume a run that was stopped
 {compare}
-
 The defaults shown are those of the recipe. --recipe NAME --help shows those of another."""
 
 
@@ -62,7 +61,7 @@ def main(arguments, prog="small-vit train"):
                 options.checkpoint_minutes,
             )
         except KeyboardInterrupt:
-            resume_command = f"{_command(prog)} --resume {shlex.quote(str(directory))}"
+            resume_command = f"{command_of(prog)} --resume {shlex.quote(str(directory))}"
             advice = resume_command if RunDirectory(directory).started() else "the same command"
             print(f"\nInterrupted. Resume with: {advice}")
             return 130
@@ -80,9 +79,10 @@ def parse_training(arguments, prog="small-vit train"):
     Raises:
         InputError: if a value is out of range, or `--resume` names no run.
     """
-    compare = f"  {prog} --compare --seeds 5          both, on the same five seeds"
-    description = DESCRIPTION.format(prog=prog, compare=compare if ".py" in prog else "")
-    options, config = parse(TrainOptions, arguments, _command(prog), description, _resumed)
+    called = command_of(prog)
+    compare = f"  {called} --compare --seeds 5    both, on the same five seeds\n"
+    description = DESCRIPTION.format(prog=called, compare=compare if ".py" in prog else "")
+    options, config = parse(TrainOptions, arguments, command_of(prog), description, _resumed)
     return options, _vanilla(config, options) if options.vanilla else config
 
 
@@ -108,7 +108,3 @@ def _resumed(directory):
             f"{directory} holds a sweep. Resume it with small-vit sweep --resume {directory}."
         )
     return RunDirectory(directory).config(), {}
-
-
-def _command(prog):
-    return f"python {prog}" if prog.endswith(".py") else prog

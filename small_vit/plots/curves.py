@@ -57,7 +57,11 @@ def plot_curves(histories, published=None):
         axes.spines[["top", "right"]].set_visible(False)
     panels["accuracy"].yaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
     banded = any(len(seeds) > 1 for seeds in histories.values())
-    _explain_lines(figure, banded, bool(published))
+    validated = any(
+        "val_loss" in row for seeds in histories.values() for run in seeds for row in run
+    )
+    parts = ["training", "validation"] if validated else ["training"]
+    _explain_lines(figure, parts, banded, bool(published))
     _name_arms(figure, histories, colors, legend_columns)
     return figure
 
@@ -97,10 +101,9 @@ def _draw_published(axes, history, metric, color):
         axes.plot(epochs, values, color=color, linestyle=style, **_THIN)
 
 
-def _explain_lines(figure, banded, with_published):
+def _explain_lines(figure, parts, banded, with_published):
     handles = [
-        Line2D([], [], color="0.35", linestyle=style, label=part)
-        for part, (_, style) in _STYLES.items()
+        Line2D([], [], color="0.35", linestyle=_STYLES[part][1], label=part) for part in parts
     ]
     if banded:
         label = "lowest to highest seed (line: mean)"

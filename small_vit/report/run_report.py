@@ -48,7 +48,8 @@ def write_report(directory, config, result, model, logits, dataset):
 
 {metrics_table({"test": result.metrics, "validation": result.validation})}
 
-{_test_set(result)} The first test image is of {names[label]} and is classified as {names[guess]}.
+{_test_set(result)}{_averages(config)} The first test image is of {names[label]} and is classified
+as {names[guess]}.
 
 {result.trainable_parameters:,} trainable parameters, {result.forward_flops / 1e9:.3f} GFLOP in an
 image's forward pass (matrix products), {result.train_examples:,} training images, \
@@ -102,6 +103,12 @@ def _test_set(result):
         f"{best['accuracy']:.2%} (top-5 {best['top5_accuracy']:.2%}), was chosen on the test set "
         "itself."
     )
+
+
+def _averages(config):
+    if not config.train.ema_momentum:
+        return ""
+    return " The test is of the averaged weights, validation of the weights as they were trained."
 
 
 def _changes(config):

@@ -8,6 +8,7 @@ from pathlib import Path
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.files import make_folder, read_lines, write_text
+from small_vit.models.registry import model_config
 from small_vit.results.result import Result
 from small_vit.results.run_directory import RunDirectory
 
@@ -19,9 +20,11 @@ def config_hash(config):
     later does not change it. The names of recipe and arm, the folder of the data and the devices
     are left out.
     """
-    default = ExperimentConfig()
+    default = ExperimentConfig(model=model_config(config.model.kind))
     same = {"recipe": default.recipe, "arm": default.arm, "train": {"strategy": "auto"}}
     settings = default.differences(config.replace(**same))
+    if config.model.kind != "vit":
+        settings.append(f"model.kind: {config.model.kind}")
     return hashlib.sha256("\n".join(sorted(settings)).encode()).hexdigest()[:12]
 
 

@@ -80,9 +80,11 @@ class RunDirectory:
             InputError: if the directory holds no run.
         """
         if not self.started():
+            runs = [str(config.parent) for config in sorted(self.path.glob("*/config.json"))]
+            several = f" It holds several: {', '.join(runs)}." if runs else ""
             raise InputError(
-                f"{self.path} holds no run. Name a folder that holds config.json, like runs/NAME, "
-                "or start a new run without --resume."
+                f"{self.path} holds no run. Name a folder that holds config.json, like runs/NAME."
+                f"{several}"
             )
         try:
             return ExperimentConfig.from_dict(read_json(self / "config.json"))

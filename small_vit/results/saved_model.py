@@ -77,7 +77,7 @@ def _count_classes(model, file):
     raise InputError(
         f"{file} must take images, (None, height, width, 1 or 3), and give (None, classes), with "
         f"height, width and classes fixed. Received a model that takes {shapes[0]} and gives "
-        f"{shapes[1]}. Name a model that run_cifar100.py has trained."
+        f"{shapes[1]}. Name a model that this package has trained."
     )
 
 

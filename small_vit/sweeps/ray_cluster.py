@@ -35,7 +35,7 @@ def run_on_ray(address, **options):
         import ray
     except ModuleNotFoundError:
         raise InputError("--ray needs Ray: pip install -e '.[ray]'.") from None
-    # Variables that `run_cifar100.py` sets; a worker reads them when it starts.
+    # Variables that `small_vit.cli.process` sets; a worker reads them when it starts.
     names = (
         "TF_CPP_MIN_LOG_LEVEL",
         "JAX_COMPILATION_CACHE_DIR",

@@ -52,11 +52,15 @@ _KERAS_OPTIMIZERS = {
         rate, momentum=train.momentum, nesterov=train.momentum > 0, **shared
     ),
     "lion": lambda rate, train, **shared: keras.optimizers.Lion(rate, **shared),
-    # Vectors, the embeddings and the head are trained by Muon's own Adam.
+    # Muon trains the kernels of MLPs and patches. Its own Adam trains the rest: biases, norms,
+    # embeddings, the head, and attention's kernels, which have three axes.
     "muon": lambda rate, train, **shared: keras.optimizers.Muon(
-        rate, adam_weight_decay=train.weight_decay, exclude_layers=["logits"], **shared
+        rate,
+        adam_weight_decay=train.weight_decay,
+        exclude_layers=["bias", "head_", "logits"],
+        **shared,
     ),
-    "schedule_free": lambda rate, train, **shared: keras.optimizers.ScheduleFreeAdamW(
+    "schedule-free": lambda rate, train, **shared: keras.optimizers.ScheduleFreeAdamW(
         rate, **shared
     ),
 }

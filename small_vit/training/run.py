@@ -12,6 +12,7 @@ from small_vit.data import fingerprint
 from small_vit.data.batches import ShuffledBatches
 from small_vit.errors import InputError
 from small_vit.models.registry import count_multiply_adds
+from small_vit.quiet import only_errors
 from small_vit.recipes import changes_from_recipe
 from small_vit.report.run_report import write_report
 from small_vit.results.checkpoint import Checkpoint
@@ -81,7 +82,8 @@ def run_experiment(
 
     with strategy.scope(), precision(config.train.precision):
         # ----------------------------------------------------------- model
-        keras.utils.set_random_seed(config.train.seed)
+        with only_errors():  # It imports TensorFlow on any backend, where that is installed.
+            keras.utils.set_random_seed(config.train.seed)
         model = build_training_model(config, dataset)
         batches = ShuffledBatches(
             train,

@@ -22,7 +22,7 @@ def import_keras():
     """Import Keras and its backend; of what they print to standard error, show only errors."""
     if "keras" in sys.modules:
         return
-    with _only_errors():
+    with only_errors():
         import keras
 
         if keras.backend.backend() == "tensorflow":
@@ -32,7 +32,7 @@ def import_keras():
 
 
 @contextmanager
-def _only_errors():
+def only_errors():
     """Hide start-up lines that the process, C++ included, writes to standard error.
 
     The rest is shown when the block ends. If the block raises, everything is shown.

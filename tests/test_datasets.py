@@ -613,3 +613,12 @@ def test_published_cifar100():
     assert pairs == set(zip(fine.test.labels.tolist(), coarse.test.labels.tolist(), strict=True))
     train, validation = hold_out(fine.train, 0.1, "last", seed=0)
     assert (len(train), len(validation)) == (45_000, 5_000)
+
+
+def test_a_split_has_a_fingerprint_of_its_own():
+    images = np.arange(2 * 2 * 2 * 1, dtype="uint8").reshape(2, 2, 2, 1)
+    labels = np.array([0, 1], "int32")
+    split = Split(images, labels)
+    assert split.fingerprint() == Split(images.copy(), labels).fingerprint()
+    others = [Split(images + 1, labels), Split(images, labels[::-1].copy()), split.subset([0])]
+    assert len({each.fingerprint() for each in (split, *others)}) == 4

@@ -1,6 +1,7 @@
 """A split: labels, and images that are read only when they are used."""
 
 import copy
+import hashlib
 import math
 import mmap
 
@@ -102,6 +103,12 @@ class Split:
         subset._rows = self._rows[rows]
         subset.labels = self.labels[rows]
         return subset
+
+    def fingerprint(self):
+        """Return 16 hexadecimal digits that change with any pixel, label or shape."""
+        digest = hashlib.sha256()
+        self.update(digest)
+        return digest.hexdigest()[:16]
 
     def update(self, digest):
         """Feed shape, images and labels to a `hashlib` digest."""

@@ -79,6 +79,25 @@ def build_classifier(config, image_shape, num_classes, normalization=None):
     return build(config, image_shape, num_classes, normalization)
 
 
+def backbone_and_head(classifier):
+    """Return the two parts of a classifier from `build_classifier`, which keep its weights.
+
+    Args:
+        classifier: `keras.Model` from raw images to logits.
+
+    Returns:
+        Two `keras.Model`s: "backbone", from raw images to features `(batch, features)`, and "head",
+        from these to logits `(batch, num_classes)`.
+    """
+    import keras  # Only here: a config's `--help` does without.
+
+    features = classifier.get_layer("pooling").output
+    return (
+        keras.Model(classifier.input, features, name="backbone"),
+        keras.Model(features, classifier.output, name="head"),
+    )
+
+
 def count_multiply_adds(config, image_shape, num_classes):
     """Count the multiply-adds of the matrix products in one image's forward pass, part by part.
 

@@ -227,7 +227,7 @@ def test_switches_override_vanilla(switches, copies, norms):
         ({"shift_ratio": -0.5}, "`shift_ratio` must be at least 0.*-0.5"),
         (
             {"patch_size": 4, "shift_ratio": 0.24},
-            "shift_ratio.* one pixel .*0.24 of patch_size=4",
+            "shift_ratio.* one pixel.*0.24 of patch_size=4",
         ),
         ({"patch_size": 0}, "size is a positive int.*0"),
         ({"patch_size": (4, 4, 4)}, "size is a positive int"),

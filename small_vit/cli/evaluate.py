@@ -1,32 +1,25 @@
 """`small-vit evaluate RUN`: measure a trained model on the test set."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import tyro
 
+from small_vit.cli.finished_run import FinishedRunOptions
 from small_vit.cli.process import prefer_backend_of
 from small_vit.errors import exit_on_input_error
 from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True)
-class CommandLine:
+class CommandLine(FinishedRunOptions):
     """Measure a run's trained model on the test set of the run's data, and print the metrics.
 
     A run does this at its end: its result.json holds the same numbers. This command measures the
     saved model again, for instance on another machine.
     """
 
-    run: tyro.conf.Positional[Path]
-    """A run directory."""
-    data_dir: Path | None = None
-    """Folder of the data's published files. Default: where the run read them."""
     batch_size: int = 256
     """Images at a time."""
-    backend: Literal["tensorflow", "jax", "torch"] | None = None
-    """Keras backend. Default: KERAS_BACKEND, else the one the run was trained on."""
 
 
 def main(arguments, prog="small-vit evaluate"):

@@ -1,26 +1,18 @@
 """`small-vit report RUN`: write the report of a run again."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 import tyro
 
+from small_vit.cli.finished_run import FinishedRunOptions
 from small_vit.cli.process import prefer_backend_of
 from small_vit.errors import exit_on_input_error
 from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True)
-class CommandLine:
+class CommandLine(FinishedRunOptions):
     """Write report.md and the pictures of a finished run again, from its files and its data."""
-
-    run: tyro.conf.Positional[Path]
-    """A run directory."""
-    data_dir: Path | None = None
-    """Folder of the data's published files. Default: where the run read them."""
-    backend: Literal["tensorflow", "jax", "torch"] | None = None
-    """Keras backend. Default: KERAS_BACKEND, else the one the run was trained on."""
 
 
 def main(arguments, prog="small-vit report"):

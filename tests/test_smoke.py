@@ -5,20 +5,14 @@ import numpy as np
 
 import small_vit
 from layer_harness import close, normal, to_numpy
+from tiny import tiny_classifier
 
 
 def test_model_trains_saves_and_loads(tmp_path):
-    model = small_vit.create_vit_classifier(
+    model = tiny_classifier(
         input_shape=(8, 8, 3),
         num_classes=4,
-        image_size=8,
-        patch_size=4,
-        projection_dim=8,
-        num_layers=1,
-        num_heads=2,
-        key_dim=4,
         pooling="class_token",
-        head_units=(),
         stochastic_depth=0.1,
         augmentation=small_vit.RandomAffine(translation=0.1, seed=0),
     )

@@ -11,25 +11,12 @@ from small_vit.recipes import digits
 from small_vit.results.run_directory import RunDirectory
 from small_vit.training import run as training
 from small_vit.training.classifier import TrainingModel
+from tiny import NO_DROPOUT, tiny_classifier
 
 
-def tiny_classifier():
+def seeded_classifier():
     keras.utils.set_random_seed(0)
-    return sv.create_vit_classifier(
-        input_shape=(8, 8, 1),
-        num_classes=10,
-        image_size=8,
-        patch_size=4,
-        projection_dim=8,
-        num_layers=1,
-        num_heads=2,
-        key_dim=4,
-        pooling="mean",
-        head_units=(),
-        dropout=0.0,
-        attention_dropout=0.0,
-        head_dropout=0.0,
-    )
+    return tiny_classifier(**NO_DROPOUT)
 
 
 @pytest.fixture
@@ -40,7 +27,7 @@ def batch():
 
 
 def test_inference_is_the_classifier(batch):
-    classifier = tiny_classifier()
+    classifier = seeded_classifier()
     model = TrainingModel(classifier, [sv.PaddedRandomCrop(2)], sv.RandomAffine(), sv.Mix(1.0))
 
     np.testing.assert_array_equal(to_numpy(model(batch[0])), to_numpy(classifier(batch[0])))
@@ -49,7 +36,7 @@ def test_inference_is_the_classifier(batch):
 def test_the_loss_is_of_the_mixed_images_and_targets(batch):
     """As if images and targets had been mixed beforehand by the same draws."""
     images, targets = batch
-    classifier, mix = tiny_classifier(), sv.Mix(1.0, seed=3)
+    classifier, mix = seeded_classifier(), sv.Mix(1.0, seed=3)
     model = TrainingModel(classifier, mix=mix)
     model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
     state = np.array(ops.convert_to_numpy(mix.seed_generator.state))
@@ -79,7 +66,7 @@ def test_targets_are_mixed_like_rows_of_the_identity(batch):
     images, targets = batch
     targets = np.random.default_rng(1).dirichlet(np.ones(10), 6).astype("float32")
     mix, same = sv.Mix(1.0, seed=3), sv.Mix(1.0, seed=3)
-    model, loss = TrainingModel(tiny_classifier(), mix=mix), RecordTargets()
+    model, loss = TrainingModel(seeded_classifier(), mix=mix), RecordTargets()
     model.compile(loss=loss)
     for _ in range(4):
         outputs = model(images, training=True)
@@ -92,7 +79,7 @@ def test_targets_are_mixed_like_rows_of_the_identity(batch):
 
 def test_without_mixing_there_are_logits_alone(batch):
     images, targets = batch
-    classifier, loss = tiny_classifier(), RecordTargets()
+    classifier, loss = seeded_classifier(), RecordTargets()
     model = TrainingModel(classifier, [sv.PaddedRandomCrop(0)])
     model.compile(loss=loss)
 
@@ -104,7 +91,7 @@ def test_without_mixing_there_are_logits_alone(batch):
 
 
 def test_metrics_are_of_the_labels_before_mixing(batch):
-    model = TrainingModel(tiny_classifier(), mix=sv.Mix(1.0))
+    model = TrainingModel(seeded_classifier(), mix=sv.Mix(1.0))
     model.compile(loss="mse", metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")])
     logits = ops.convert_to_tensor(batch[1])
 
@@ -114,7 +101,7 @@ def test_metrics_are_of_the_labels_before_mixing(batch):
 
 
 def test_training_without_augmentation_is_the_classifier(batch):
-    classifier = tiny_classifier()
+    classifier = seeded_classifier()
 
     outputs = TrainingModel(classifier)(batch[0], training=True)
 
@@ -125,11 +112,9 @@ def test_training_without_augmentation_is_the_classifier(batch):
 def test_resized_images_are_augmented_between_resizing_and_tokens(batch, image_size):
     """As if the classifier had the layer inside, after "resize" or, without that, normalisation."""
     keras.utils.set_random_seed(0)
-    small = {"patch_size": 4, "projection_dim": 8, "num_layers": 1, "num_heads": 2, "key_dim": 4}
-    small |= {"input_shape": (8, 8, 1), "num_classes": 10, "image_size": image_size}
-    small |= dict.fromkeys(("dropout", "attention_dropout", "head_dropout"), 0.0)
-    classifier = sv.create_vit_classifier(**small)
-    with_layer = sv.create_vit_classifier(**small, augmentation=sv.RandomAffine(seed=3))
+    small = {"image_size": image_size, "pooling": "flatten"} | NO_DROPOUT
+    classifier = tiny_classifier(**small)
+    with_layer = tiny_classifier(**small, augmentation=sv.RandomAffine(seed=3))
     weights = {weight.path: weight for weight in classifier.trainable_weights}
     for weight in with_layer.trainable_weights:
         weight.assign(weights[weight.path])

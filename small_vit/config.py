@@ -57,10 +57,12 @@ class DataConfig(Settings):
     """Which images, and which of them are held out."""
 
     dataset: str = "cifar100"
-    """cifar100, cifar100-coarse, cifar10, fashion_mnist, or digits (embedded, no download)."""
+    """cifar100, cifar100-coarse, cifar10, fashion_mnist, digits (embedded, no download), or folder:
+    your own images."""
     data_dir: str | None = None
     """Folder that holds the published files (cifar-100-python/ or its .tar.gz). Default: Keras's
-    download cache."""
+    download cache. For dataset folder: your folder of images, or a CSV or JSON-lines file of their
+    paths and labels."""
     train_examples: int | None = None
     """Train on this many images only, equally many of each class. Default: all except those held
     out."""
@@ -72,10 +74,36 @@ class DataConfig(Settings):
     part of each class. none: train on every image, without validation. test: train on every image
     and evaluate on the test set after each epoch (the paper's code). These figures are then no
     validation; the best one is reported as best on test, next to the last epoch's."""
+    test_fraction: float = 0.1
+    """Part of a folder's images held out as test set, if the folder has none (dataset folder
+    only)."""
+    split_seed: int = 0
+    """Seed of the division of a folder's images. It is not the seed of the training, so that all
+    seeds are tested on the same images (dataset folder only)."""
+    group_by: str | None = None
+    """Regular expression on a file's path. Images for which it matches the same text, or the same
+    groups of it, stay on one side of the split: of one patient, scene or burst (dataset folder
+    only)."""
+    fit: Literal["crop", "squash", "pad"] = "crop"
+    """How an image becomes image_size: crop its centre to the proportions, squash it, or pad it
+    with black (dataset folder only)."""
+    skip_unreadable: bool = False
+    """Leave out files that cannot be read as images (dataset folder only)."""
+    drop_duplicates: bool = False
+    """Leave out images that occur twice: all copies of one with several labels, else all but one,
+    which stays in the test set if it is in there (dataset folder only)."""
+    positive: str | None = None
+    """Of two classes, the one that precision, recall, F1 and the threshold are about. Default: the
+    rarer one in training."""
+    cache_dir: str | None = None
+    """Folder in which decoded images are kept for later runs (dataset folder only). Default:
+    ~/.cache/small_vit/folders."""
 
     def __post_init__(self):
         super().__post_init__()
-        self._require(0 < self.validation_fraction < 1, "validation_fraction", "between 0 and 1")
+        for name in ("validation_fraction", "test_fraction"):
+            self._require(0 < getattr(self, name) < 1, name, "between 0 and 1")
+        self._require(0 <= self.split_seed < 2**32, "split_seed", "at least 0 and below 2**32")
         if self.train_examples is not None:
             self._require(self.train_examples >= 1, "train_examples", "at least 1")
 
@@ -120,6 +148,29 @@ class TrainConfig(Settings):
     """Kinds of variables that do not decay. Default: everything decays, as in both references."""
     label_smoothing: float = 0.0
     """Part of the target spread over all classes."""
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    """Cross-entropy, which is the negative log-likelihood of the log-softmax of the logits, or the
+    focal loss, in which examples that are classified well count less."""
+    focal_gamma: float = 2.0
+    """Exponent of the focal loss."""
+    class_weights: tuple[str, ...] = ()
+    """Weights of the classes in the loss: balanced (inversely proportional to the number of
+    training images), or NAME=WEIGHT for some classes; the others weigh 1."""
+    balanced_sampling: bool = False
+    """Draw the images of an epoch so that all classes are equally frequent, with repetition."""
+    sam_rho: float = 0.0
+    """Sharpness-aware minimisation: radius of the step to the gradient's point (for instance 0.05,
+    or 0.5 with sam_adaptive). 0 trains without."""
+    sam_adaptive: bool = False
+    """Scale that step by the size of each weight (ASAM)."""
+    keep: Literal["last", "best"] = "last"
+    """Weights that are tested and saved: of the last epoch, or of the epoch with the highest
+    validation accuracy."""
+    patience: int = 0
+    """Stop after this many epochs without a new best validation accuracy. 0 trains all epochs."""
+    calibrate: bool = False
+    """After training, scale the logits so that the loss on the validation images is lowest
+    (temperature scaling). No image's class changes."""
     seed: int = 0
     """Seed of weights, held-out images, order of the batches, dropout and augmentation."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -153,6 +204,8 @@ class TrainConfig(Settings):
             "schedule",
             "'constant' for optimizer='schedule-free', which needs no schedule",
         )
+        for name in ("focal_gamma", "sam_rho", "patience"):
+            self._require(getattr(self, name) >= 0, name, "at least 0")
         for name in ("warmup_fraction", "label_smoothing", "momentum", "ema_momentum"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
         kinds = get_args(DecayKind)

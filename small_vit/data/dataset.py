@@ -9,13 +9,14 @@ from small_vit.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training and a test split with the names of their classes, checked when made.
+    """A training and a test split, if it has one a validation split, and the names of the classes.
 
     Args:
         name: Name of the dataset in `DATASETS`.
         train: Training split.
         test: Test split, images of the same shape.
         class_names: Name of class 0, 1, …
+        validation: Validation split, if the dataset has one of its own.
 
     Raises:
         InputError: if the image shapes differ, or a label has no class name.
@@ -25,21 +26,27 @@ class Dataset:
     train: Split
     test: Split
     class_names: tuple[str, ...]
+    validation: Split | None = None
 
     def __post_init__(self):
-        shapes = self.train.image_shape, self.test.image_shape
-        if shapes[0] != shapes[1]:
-            raise InputError(
-                f"{self.name}: training and test images must have one shape. "
-                f"Received: {shapes[0]} and {shapes[1]}."
-            )
-        for part, split in (("training", self.train), ("test", self.test)):
+        for part, split in self.splits.items():
+            if split.image_shape != self.image_shape:
+                raise InputError(
+                    f"{self.name}: training and {part} images must have one shape. "
+                    f"Received: {self.image_shape} and {split.image_shape}."
+                )
             low, high = split.labels.min(), split.labels.max()
             if low < 0 or high >= self.num_classes:
                 raise InputError(
                     f"{self.name}: {part} labels must be 0..{self.num_classes - 1}, one for each "
                     f"of {self.num_classes} class names. Received: {low}..{high}."
                 )
+
+    @property
+    def splits(self):
+        """The splits by name, in the order in which they are trained on and looked at."""
+        splits = {"training": self.train, "validation": self.validation, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
 
     @property
     def num_classes(self):
@@ -53,7 +60,7 @@ class Dataset:
 
 
 def fingerprint(dataset):
-    """Return a digest that changes with any pixel, label or shape of either split.
+    """Return a digest that changes with any pixel, label or shape of any split.
 
     Args:
         dataset: The dataset; its name and class names do not count.
@@ -62,6 +69,6 @@ def fingerprint(dataset):
         16 hexadecimal digits, the same on every machine.
     """
     digest = hashlib.sha256()
-    for split in (dataset.train, dataset.test):
+    for split in dataset.splits.values():
         split.update(digest)
     return digest.hexdigest()[:16]

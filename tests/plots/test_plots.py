@@ -38,7 +38,7 @@ from small_vit.results.run_directory import RunDirectory
 
 pytestmark = pytest.mark.any_backend
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = {
     "image_size": 8,
     "patch_size": 2,

@@ -14,7 +14,7 @@ from small_vit.recipes import RECIPES
 
 # Fresh models of the Keras example's own code on TensorFlow 2.15: mean, standard deviation,
 # smallest and largest value of each trainable variable over three seeds, in their order.
-EXAMPLE = Path(__file__).parent / "data" / "keras_example_initial.csv"
+EXAMPLE = Path(__file__).parent / "keras_example_initial.csv"
 
 
 def example_variables(arm):

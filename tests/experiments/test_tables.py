@@ -20,7 +20,7 @@ from small_vit.sweeps import SWEEPS
 
 pytestmark = pytest.mark.any_backend
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
 
 

@@ -21,7 +21,7 @@ from small_vit.training import run as training
 from small_vit.training.prepare import split_training_images
 from small_vit.training.run import run_experiment
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TIMES = ("seconds",)
 
 

@@ -62,7 +62,7 @@ def saved_outputs(tmp_path_factory):
         env={
             **os.environ,
             "KERAS_BACKEND": BACKEND,
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
         },
         check=True,
     )

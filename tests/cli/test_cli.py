@@ -20,7 +20,7 @@ from small_vit.recipes import digits, keras_example, vanilla
 
 pytestmark = pytest.mark.any_backend
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = (
     "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "
     "--train-examples 128 --epochs 1"

@@ -19,7 +19,7 @@ from small_vit.training.callbacks import TrainingDiverged
 
 pytestmark = pytest.mark.any_backend
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TINY = {
     "model": {"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
     "data": {"train_examples": 128},

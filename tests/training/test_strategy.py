@@ -49,7 +49,7 @@ run_experiment(config, sys.argv[2])
 def start(devices, directory, devices_here, **variables):
     environment = os.environ | {
         "KERAS_BACKEND": keras.backend.backend(),
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices_here}",
         **variables,
     }
@@ -123,7 +123,7 @@ def collectives(folder):
 def test_devices_exchange_gradients_and_what_is_mixed_alone(recipe, gathered, tmp_path):
     """Mixing needs the whole batch's images and targets; all else of augmentation is per image."""
     environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count=2 --xla_dump_to={tmp_path}",
         "JAX_ENABLE_COMPILATION_CACHE": "false",  # what is not compiled is not written
     }
@@ -154,7 +154,7 @@ print(json.dumps([mask.numpy().tolist() for mask in strategy.experimental_local_
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere there is one mask")
 def test_devices_under_tf_distribute_draw_their_own_masks():
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     call = [sys.executable, "-c", DROP]
     ended = subprocess.run(call, env=environment, capture_output=True, text=True, timeout=120)
     first, second = np.array(json.loads(ended.stdout)) > 0

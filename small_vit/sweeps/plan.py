@@ -124,12 +124,7 @@ def read_plan(folder):
 
 
 def write_plan(plan):
-    """Write sweep.json into the plan's folder, on the first host.
-
-    Raises:
-        InputError: if the folder holds another sweep, or a single run.
-    """
-    refuse_another(plan)
+    """Write sweep.json into the plan's folder, on the first host, after `refuse_another`."""
     hosts.from_first(0)  # Wait until all hosts have checked; only then does the first one write.
     if hosts.is_first():
         make_folder(plan.folder)

@@ -7,8 +7,10 @@ and the run directories are made from these classes and from those of the model 
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
+from small_vit.errors import InputError
 from small_vit.models.registry import model_config
 from small_vit.settings import Settings
 
@@ -106,6 +108,13 @@ class DataConfig(Settings):
         self._require(0 <= self.split_seed < 2**32, "split_seed", "at least 0 and below 2**32")
         if self.train_examples is not None:
             self._require(self.train_examples >= 1, "train_examples", "at least 1")
+
+    @property
+    def name(self):
+        """Name of the dataset in tables and files; for a folder its own name."""
+        if self.dataset != "folder" or self.data_dir is None:
+            return self.dataset
+        return Path(self.data_dir).expanduser().resolve().stem
 
 
 @dataclass(frozen=True)
@@ -208,6 +217,11 @@ class TrainConfig(Settings):
             self._require(getattr(self, name) >= 0, name, "at least 0")
         for name in ("warmup_fraction", "label_smoothing", "momentum", "ema_momentum"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
+        self._require(
+            self.keep == "last" or not self.ema_momentum,
+            "keep",
+            "'last' with ema_momentum: the averages are known at the end only",
+        )
         kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
         object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))
@@ -226,6 +240,15 @@ class ExperimentConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self):
+        if self.data.validation_split in ("none", "test"):
+            for name, off in (("keep", "last"), ("patience", 0), ("calibrate", False)):
+                if getattr(self.train, name) != off:
+                    raise InputError(
+                        f"{name}={getattr(self.train, name)} needs validation images. Received: "
+                        f"validation_split={self.data.validation_split!r}."
+                    )
 
     def replace(self, **changes):
         """Return a copy with changes to some sections.
@@ -259,13 +282,14 @@ class ExperimentConfig:
     def differences(self, other):
         """List the fields in which two configs differ, as "train.epochs: 50 -> 10".
 
-        The folder of the data is left out: the data is identified by its fingerprint.
+        The folders of the data and of the cache are left out, except for the name of a folder of
+        images: the data is identified by its fingerprint.
         """
         mine, theirs = self._flat(), other._flat()
         return [
             f"{key}: {mine.get(key, 'absent')} -> {theirs.get(key, 'absent')}"
             for key in mine | theirs
-            if mine.get(key, "absent") != theirs.get(key, "absent") and key != "data.data_dir"
+            if mine.get(key, "absent") != theirs.get(key, "absent")
         ]
 
     def _flat(self):
@@ -275,6 +299,9 @@ class ExperimentConfig:
                 flat |= {f"{name}.{key}": value for key, value in section.items()}
             else:
                 flat[name] = section
+        del flat["data.data_dir"], flat["data.cache_dir"]
+        if self.data.dataset == "folder":
+            flat["data.folder"] = self.data.name
         return flat
 
 

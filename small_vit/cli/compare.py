@@ -1,7 +1,13 @@
 """`small-vit compare`: the smallest sweep, the plain model against SPT+LSA."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
 from small_vit.cli.settings import command_of, parse
-from small_vit.cli.sweep import CompareOptions, plan_and_run
+from small_vit.cli.sweep import RunsOptions, plan_and_run
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.quiet import import_keras
 
@@ -10,11 +16,20 @@ difference, paired by seed.
 
 Typical use:
   {prog} --recipe digits                         minutes on a CPU, offline
+  {prog} DIR                                     on your own images, a folder for each class
   {prog} --recipe cpu --seeds 5 --data-dir DIR   run it, or resume it
   {prog} --resume runs/compare-cpu               the same
 
 As with small-vit sweep, runs that have a row are skipped, and a run that was stopped resumes from
 its checkpoint. A run that fails does not stop the others (exit code 1)."""
+
+
+@dataclass(frozen=True)
+class CompareOptions(RunsOptions):
+    """Options of `small-vit compare`."""
+
+    folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DIR]")] = None
+    """Your own images, as for small-vit train."""
 
 
 def main(arguments, prog="small-vit compare", results=None):

@@ -1,7 +1,7 @@
 """The settings of an experiment as flags, shared by the commands that train."""
 
 import argparse
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,8 @@ from small_vit.config import CHECKPOINT_MINUTES, ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES
 from small_vit.recipes import RECIPES, keras_example
+from small_vit.recipes.folders import for_folder, on_folder
+from small_vit.sizes import as_pair
 
 SECTIONS = ("data", "train", "augment", "model")
 
@@ -20,7 +22,7 @@ class TrainingOptions:
     """Options of all commands that train, in addition to the settings of an experiment."""
 
     recipe: Literal[tuple(RECIPES)] = "keras-example"
-    """Recipe that gives the defaults of all settings; small_vit/recipes.py describes each."""
+    """Recipe that gives the defaults of all settings; small_vit/recipes/ describes each."""
     out: Path | None = None
     """Folder to write to. Default: a new one under runs/."""
     resume: Path | None = None
@@ -55,11 +57,18 @@ def parse(options_class, arguments, prog, description, resumed):
     # The real parser, below, reports what is wrong with them.
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
+    first.add_argument("--image-size", nargs="*", default=())
     known, _ = first.parse_known_args(arguments)
-    if known.resume is None:
-        base, resumed_options = RECIPES.get(known.recipe, keras_example)(), {}
-    else:
+    takes_folder = "folder" in {each.name for each in fields(options_class)}
+    folder = arguments[0] if takes_folder and arguments and arguments[0][:1] != "-" else None
+    resumed_options = {}
+    if known.resume is not None:
         base, resumed_options = resumed(known.resume)
+    elif folder is not None:
+        recipe = RECIPES[known.recipe]() if known.recipe in RECIPES else for_folder(folder)
+        base = on_folder(recipe, folder, _size(known.image_size))
+    else:
+        base = RECIPES.get(known.recipe, keras_example)()
     with_settings = make_dataclass(
         options_class.__name__,
         [
@@ -83,11 +92,22 @@ def parse(options_class, arguments, prog, description, resumed):
         )
     if options.resume and options.out:
         raise InputError("--resume writes into the folder that it resumes: leave out --out.")
+    if takes_folder and options.folder and (folder is None or options.resume):
+        raise InputError(
+            f"{options.folder} must come first, without --resume: {prog} {options.folder} …"
+        )
     sections = {name: getattr(options, name) for name in SECTIONS}
     plain = FAMILIES[base.model.kind].plain
     other = any(getattr(options.model, name) != getattr(base.model, name) for name in plain)
     arm = "custom" if other else base.arm
     return options, ExperimentConfig(options.recipe, arm, **sections)
+
+
+def _size(texts):
+    """The value of --image-size as (height, width), or None. The real parser refuses others."""
+    if len(texts) in (1, 2) and all(text.isdecimal() for text in texts):
+        return as_pair(int(texts[0]) if len(texts) == 1 else tuple(map(int, texts)))
+    return None
 
 
 def command_of(prog):

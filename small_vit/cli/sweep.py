@@ -25,8 +25,8 @@ stopped resumes from its checkpoint. A run that fails does not stop the others (
 
 
 @dataclass(frozen=True)
-class CompareOptions(TrainingOptions):
-    """Options of `small-vit compare`."""
+class RunsOptions(TrainingOptions):
+    """Options of the commands that train several runs."""
 
     seeds: int = 3
     """Number of seeds of each arm, counted from --seed."""
@@ -39,7 +39,7 @@ class CompareOptions(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class SweepOptions(CompareOptions):
+class SweepOptions(RunsOptions):
     """Options of `small-vit sweep`."""
 
     sweep: tyro.conf.Positional[str] = ""
@@ -74,7 +74,7 @@ def plan_and_run(name, config, options, results):
     Args:
         name: Name of the sweep.
         config: `ExperimentConfig` that its arms change.
-        options: `CompareOptions`.
+        options: `RunsOptions`.
         results: As in `main`.
 
     Returns:

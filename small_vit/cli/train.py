@@ -3,6 +3,10 @@
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from small_vit.cli.settings import TrainingOptions, command_of, parse
 from small_vit.errors import InputError, exit_on_input_error
@@ -14,6 +18,8 @@ DESCRIPTION = """Train a Vision Transformer from scratch on a small dataset, wit
 Patch Tokenization (SPT) and Locality Self-Attention (LSA).
 
 Typical use:
+  {prog} DIR                              your own images, in a folder for each class
+  {prog} DIR --minutes 20 --image-size 96 as many epochs as fit into that time
   {prog} --recipe digits                  a small model on embedded data, in a minute, offline
   {prog} --vanilla --data-dir DIR         the Keras example's plain ViT
   {prog} --data-dir DIR                   the Keras example's SPT+LSA ViT
@@ -27,6 +33,12 @@ The defaults shown are those of the recipe. --recipe NAME --help shows those of 
 class TrainOptions(TrainingOptions):
     """Options of `small-vit train`."""
 
+    folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[DIR]")] = None
+    """Your own images: DIR/CLASS/*, DIR/train/CLASS/* with DIR/test/CLASS/*, or a CSV or JSON-lines
+    file of paths and labels. The recipe is then chosen by the number of images."""
+    minutes: float | None = None
+    """Time for the whole run. The number of epochs is chosen so that it fits, by measuring a step
+    first."""
     vanilla: bool = False
     """Train the plain model: without SPT (no shifts, no patch norm) and without LSA."""
 
@@ -49,8 +61,13 @@ def main(arguments, prog="small-vit train"):
         from small_vit.results.run_directory import RunDirectory, new_path
         from small_vit.results.tables import comparison_table
         from small_vit.training.callbacks import TrainingDiverged
+        from small_vit.training.pace import epochs_within
         from small_vit.training.run import run_experiment
 
+        if options.minutes is not None:
+            epochs = epochs_within(config, options.minutes)
+            print(f"{epochs} epochs fit into {options.minutes:g} minutes.")
+            config = config.replace(train={"epochs": epochs})
         directory = options.resume or options.out or new_path(config, f"seed{config.train.seed}")
         try:
             result = run_experiment(
@@ -83,6 +100,10 @@ def parse_training(arguments, prog="small-vit train"):
     compare = f"  {called} --compare --seeds 5    both, on the same five seeds\n"
     description = DESCRIPTION.format(prog=called, compare=compare if ".py" in prog else "")
     options, config = parse(TrainOptions, arguments, command_of(prog), description, _resumed)
+    if options.minutes is not None and options.resume:
+        raise InputError("--resume trains the epochs that were chosen: leave out --minutes.")
+    if options.minutes is not None and options.minutes <= 0:
+        raise InputError(f"--minutes must be above 0. Received: {options.minutes:g}.")
     return options, _vanilla(config, options) if options.vanilla else config
 
 

@@ -1,7 +1,7 @@
 """Small image datasets, with subsets and validation splits."""
 
 from small_vit.data.dataset import Dataset, fingerprint
-from small_vit.data.registry import DATASETS, load_dataset
+from small_vit.data.registry import DATASETS, load_data, load_dataset
 from small_vit.data.split import Split
 from small_vit.data.splits import hold_out, take_balanced
 
@@ -11,6 +11,7 @@ __all__ = [
     "Split",
     "fingerprint",
     "hold_out",
+    "load_data",
     "load_dataset",
     "take_balanced",
 ]

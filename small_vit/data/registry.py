@@ -10,6 +10,7 @@ from small_vit.data.dataset import Dataset
 from small_vit.data.digits import load_digits
 from small_vit.data.fashion_mnist import load_fashion_mnist
 from small_vit.errors import InputError
+from small_vit.sizes import as_pair
 
 
 @dataclass(frozen=True)
@@ -57,3 +58,61 @@ def load_dataset(name, data_dir=None):
     if name not in DATASETS:
         raise InputError(f"dataset must be one of {', '.join(DATASETS)}. Received: {name!r}.")
     return DATASETS[name].load(None if data_dir is None else Path(data_dir).expanduser())
+
+
+def load_data(data, image_size):
+    """Load the dataset of an experiment: one of `DATASETS`, or a folder of images.
+
+    Args:
+        data: `DataConfig`.
+        image_size: Size to which the images of a folder are decoded, an int or (height, width).
+
+    Returns:
+        The dataset, every image and label checked.
+
+    Raises:
+        InputError: if it cannot be loaded.
+    """
+    if data.dataset == "folder":
+        from small_vit.data.folder.load import load_folder
+
+        if data.data_dir is None:
+            raise InputError(
+                "dataset 'folder' needs a folder of images, or a table of their paths and labels: "
+                "small-vit train DIR, or --data-dir DIR."
+            )
+        return load_folder(data, image_size)
+    return load_dataset(data.dataset, data.data_dir)
+
+
+def count_images(data):
+    """Return the number of training images of a dataset before validation is held out.
+
+    Args:
+        data: `DataConfig`.
+    """
+    if data.dataset != "folder":
+        return DATASETS[data.dataset].training_images
+    from small_vit.data.folder.listing import list_images
+
+    parts = [file.part for file in list_images(data.data_dir).files]
+    if "test" in parts:
+        return len(parts) - parts.count("test")
+    return round(len(parts) * (1 - data.test_fraction))
+
+
+def image_shape_and_classes(data, image_size):
+    """Return `(image_shape, num_classes)` of a dataset without loading it.
+
+    A folder of images is taken to be in colour.
+
+    Args:
+        data: `DataConfig`.
+        image_size: As for `load_data`.
+    """
+    if data.dataset != "folder":
+        known = DATASETS[data.dataset]
+        return known.image_shape, known.num_classes
+    from small_vit.data.folder.listing import list_images
+
+    return (*as_pair(image_size), 3), len(list_images(data.data_dir).class_names)

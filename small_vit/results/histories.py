@@ -63,7 +63,7 @@ def history_of(directory):
     resumed = [process["commit"] for process in environment.get("resumed", [])]
     return History(
         recipe=config.recipe,
-        dataset=config.data.dataset,
+        dataset=config.data.name,
         arm=config.arm,
         seed=config.train.seed,
         precision=config.train.precision,

@@ -16,9 +16,10 @@ class Result:
     """The name that a sweep or recipe gave the experiment."""
     seed: int
     metrics: dict[str, float]
-    """Metrics on the test set (`small_vit.results.metrics.full_metrics`)."""
+    """Metrics on the test set (`small_vit.results.evaluation`)."""
     validation: dict[str, float]
-    """The last epoch's `loss`, `accuracy` and `top5_accuracy`; empty without validation."""
+    """The `loss`, `accuracy` and `top5_accuracy` of the epoch whose weights are tested; empty
+    without validation."""
     train_examples: int
     trainable_parameters: int
     forward_flops: int
@@ -50,6 +51,12 @@ class Result:
     peak_memory_mb: int | None = None
     """Peak resident memory of the process at the end of the run. Earlier runs in the same process
     are included. None if the system does not report it."""
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    """`[low, high]` of each metric: its 95 % bootstrap interval over the test images."""
+    kept_epoch: int | None = None
+    """The epoch whose weights are tested, counted from 1, for a run that keeps the best."""
+    stopped_after: int | None = None
+    """Epochs that were trained, for a run that stopped early (`patience`)."""
     config_hash: str = ""
     """Hash of the config; set when the result becomes a row (`small_vit.results.rows`)."""
 

@@ -3,8 +3,10 @@
 config.json        the resolved ExperimentConfig
 environment.json   command, commit, versions, device, backend, data fingerprint
 classes.json       class names
+files.csv          split, class and file of each image, for a folder of images
 metrics.jsonl      one line per epoch; history.csv holds the same
 checkpoint.npz     the newest checkpoint; kept after the end if the run can be extended
+best.npz           weights of the best epoch so far, for a run that keeps the best; kept likewise
 model.keras        the trained model
 result.json        the final numbers
 report.md          a report to read, with pictures
@@ -13,6 +15,7 @@ report.md          a report to read, with pictures
 import csv
 import dataclasses
 import json
+import zipfile
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +23,7 @@ import keras
 
 from small_vit import hosts
 from small_vit.config import ExperimentConfig
+from small_vit.data.folder.dataset import FolderDataset
 from small_vit.errors import InputError
 from small_vit.files import make_folder, read_json, write_json, write_text, written_whole
 from small_vit.results.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
@@ -29,7 +33,7 @@ from small_vit.results.result import Result
 def new_path(config, label):
     """Return a path under runs/ for a new run of `config`, named after the config and the time."""
     stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"[:-3]
-    name = f"{config.recipe}-{config.data.dataset}-{config.arm}-{label}-{stamp}"
+    name = f"{config.recipe}-{config.data.name}-{config.arm}-{label}-{stamp}"
     return Path("runs") / name
 
 
@@ -64,6 +68,19 @@ class RunDirectory:
         write_json(self / "environment.json", environment)
         write_json(self / "classes.json", class_names)
         write_json(self / "config.json", config.to_dict())
+
+    def write_files(self, dataset):
+        """Write files.csv on the first host, if the dataset is a `FolderDataset`."""
+        if not isinstance(dataset, FolderDataset) or not hosts.is_first():
+            return
+        # File names may hold bytes that are not text.
+        text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+        with written_whole(self / "files.csv") as partial, partial.open("w", **text) as file:
+            table = csv.writer(file)
+            table.writerow(["split", "class", "file"])
+            for part, split in dataset.splits.items():
+                for name, label in zip(dataset.files[part], split.labels, strict=True):
+                    table.writerow([part, dataset.class_names[label], name])
 
     def started(self):
         """Return whether a run was started here."""
@@ -176,10 +193,13 @@ class RunDirectory:
             self.write_history(checkpoint.history)
         return checkpoint
 
-    def save_model(self, model):
-        """Save `model` for use: without optimizer and loss."""
+    def save_model(self, model, class_names):
+        """Save `model` for use: without optimizer and loss, with the class names in the file."""
         with written_whole(self / "model.keras") as partial:
             keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
+            # A .keras file is a zip archive; Keras ignores members it does not know.
+            with zipfile.ZipFile(partial, "a") as archive:
+                archive.writestr("classes.json", json.dumps(class_names))
 
     def finish(self, result):
         """Write the result. An older result of fewer epochs is kept under another name."""
@@ -194,6 +214,7 @@ class RunDirectory:
         """Delete the checkpoint of a run that has ended, unless the run can be extended."""
         if self.config().train.schedule != "constant":
             (self / "checkpoint.npz").unlink(missing_ok=True)
+            (self / "best.npz").unlink(missing_ok=True)
 
     def result(self):
         """Read the result; None if the run has not ended.

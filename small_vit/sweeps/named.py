@@ -7,7 +7,7 @@ nothing. The first option of the last axis is the baseline that the others are c
 
 import math
 
-from small_vit.data import DATASETS
+from small_vit.data.registry import count_images
 from small_vit.models.registry import FAMILIES
 from small_vit.sizes import as_pair
 from small_vit.sweeps.grid import Sweep
@@ -17,10 +17,10 @@ def training_images(config):
     """Return the number of images that `config` trains on in one pass, without loading them."""
     if config.data.train_examples is not None:
         return config.data.train_examples
-    published = DATASETS[config.data.dataset].training_images
+    images = count_images(config.data)
     if config.data.validation_split in ("none", "test"):
-        return published
-    return math.floor(published * (1.0 - config.data.validation_fraction))
+        return images
+    return math.floor(images * (1.0 - config.data.validation_fraction))
 
 
 def _percent(share):

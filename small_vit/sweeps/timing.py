@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from small_vit.data import DATASETS
+from small_vit.data.registry import image_shape_and_classes
 from small_vit.models.registry import count_multiply_adds
 from small_vit.sweeps.named import training_images
 
 
 def work(config):
     """Return the FLOPs of all forward passes in training."""
-    dataset = DATASETS[config.data.dataset]
-    flops = 2 * count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes).total
+    image_shape, num_classes = image_shape_and_classes(config.data, config.model.image_size)
+    flops = 2 * count_multiply_adds(config.model, image_shape, num_classes).total
     passes = config.train.epochs * config.train.passes_per_epoch
     return passes * training_images(config) * flops
 

@@ -1,12 +1,35 @@
 """Set-up of a run before it trains: find devices, load data, check settings."""
 
 import os
+from dataclasses import dataclass
 
 import keras
+import numpy as np
 
-from small_vit.data import hold_out, load_dataset, take_balanced
+from small_vit.data import Dataset, Split, hold_out, load_data, take_balanced
 from small_vit.errors import InputError
-from small_vit.training.devices import choose_strategy
+from small_vit.training.devices import Strategy, choose_strategy
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What a run needs before it trains.
+
+    Attributes:
+        strategy: Where it trains.
+        dataset: All its data.
+        train: Images to train on.
+        validation: Images held out; None without validation.
+        class_weights: Weight of each class in the loss, or None.
+        positive: Of two classes, the label of the one that metrics are about; else None.
+    """
+
+    strategy: Strategy
+    dataset: Dataset
+    train: Split
+    validation: Split | None
+    class_weights: list[float] | None
+    positive: int | None
 
 
 def prepare(config):
@@ -16,21 +39,18 @@ def prepare(config):
         config: `ExperimentConfig`.
 
     Returns:
-        `(Strategy, Dataset, Split, Split)`: the last two are for training and validation. The last
-        one is None without validation.
+        `Prepared`.
 
     Raises:
         InputError: if the config cannot be trained on these devices and data.
     """
-    if getattr(config.model, "num_layers", 1) < 1:
-        raise InputError("A run's model needs num_layers of at least 1. Received: 0.")
     strategy = choose_strategy(config.train.strategy)
     if config.train.batch_size % strategy.devices:
         raise InputError(
             f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
             f"Received: {config.train.batch_size}. Change it, or use one device with --strategy."
         )
-    dataset = load_dataset(config.data.dataset, config.data.data_dir)
+    dataset = load_data(config.data, config.model.image_size)
     train, validation = split_training_images(dataset, config)
     images = len(train) * config.train.passes_per_epoch
     if config.train.drop_last and images < config.train.batch_size:
@@ -43,7 +63,34 @@ def prepare(config):
             f"train_examples must be at least 1 for each of the {strategy.devices} devices. "
             f"Received: {len(train)} training images."
         )
-    return strategy, dataset, train, validation
+    weights = None
+    if config.train.class_weights:
+        from small_vit.training.losses import class_weight_values
+
+        weights = class_weight_values(config.train.class_weights, dataset.class_names, train.labels)
+    positive = positive_class(config.data.positive, dataset.class_names, train.labels)
+    return Prepared(strategy, dataset, train, validation, weights, positive)
+
+
+def positive_class(name, class_names, labels):
+    """Return the label of the positive class of two; None for more classes.
+
+    Args:
+        name: Its name. Default: the class that is rarer in `labels`.
+        class_names: Names of all classes.
+        labels: Training labels.
+
+    Raises:
+        InputError: if there are not two classes, or none of that name.
+    """
+    if name is None:
+        counts = np.bincount(labels, minlength=len(class_names))
+        return int(counts.argmin()) if len(class_names) == 2 else None
+    if len(class_names) != 2:
+        raise InputError(f"positive is for two classes. Received: {len(class_names)} classes.")
+    if name not in class_names:
+        raise InputError(f"positive must be one of {', '.join(class_names)}. Received: {name!r}.")
+    return class_names.index(name)
 
 
 def split_training_images(dataset, config):
@@ -52,7 +99,9 @@ def split_training_images(dataset, config):
     `validation` is None for a run without validation.
     """
     data, seed = config.data, config.train.seed
-    if data.validation_split == "none":
+    if dataset.validation is not None:
+        train, validation = dataset.train, dataset.validation
+    elif data.validation_split == "none":
         train, validation = dataset.train, None
     elif data.validation_split == "test":
         train, validation = dataset.train, dataset.test

@@ -34,6 +34,7 @@ from small_vit.training.devices import precision
 from small_vit.training.factories import compile_model, make_engine
 from small_vit.training.prepare import make_deterministic, prepare
 from small_vit.training.progress import ShowProgress
+from small_vit.training.selection import KeepBest, StopWhenStalled, best_epoch, has_stalled
 
 
 def run_experiment(
@@ -64,7 +65,8 @@ def run_experiment(
     directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
     if tensorboard:
         _require_tensorflow()
-    strategy, dataset, train, validation = prepare(config)
+    prepared = prepare(config)
+    strategy, dataset, validation = prepared.strategy, prepared.dataset, prepared.validation
     if config.train.deterministic:
         make_deterministic()
 
@@ -79,6 +81,7 @@ def run_experiment(
         environment = directory.resume(config, environment)
     else:
         directory.create(config, environment, dataset.class_names)
+        directory.write_files(dataset)
 
     with strategy.scope(), precision(config.train.precision):
         # ----------------------------------------------------------- model
@@ -86,7 +89,7 @@ def run_experiment(
             keras.utils.set_random_seed(config.train.seed)
         model = build_training_model(config, dataset)
         batches = ShuffledBatches(
-            train,
+            prepared.train,
             dataset.num_classes,
             config.train.batch_size,
             config.train.seed,
@@ -98,28 +101,35 @@ def run_experiment(
         engine = make_engine(model, batches)
         checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
         history, step = checkpoint.history, checkpoint.step
+        keep_best = KeepBest(directory / "best.npz", model.classifier, history)
 
         # ----------------------------------------------------------- train
         started = time.perf_counter()
-        title = f"{config.data.dataset} {config.arm} seed {config.train.seed}"
+        title = f"{config.data.name} {config.arm} seed {config.train.seed}"
         steps_before = len(history) * len(batches) + step
         progress = ShowProgress(title, config.train.epochs, len(batches), steps_before)
         first_step = FirstStep()
         callbacks = [first_step, StopAtNonFiniteLoss()]
         if validation is not None:
             callbacks.append(Validation(validation, config.train.batch_size))
+        callbacks.append(Temperatures(model.classifier))
+        if config.train.keep == "best":
+            callbacks.append(keep_best)
         callbacks += [
-            Temperatures(model.classifier),
             RunFiles(directory, checkpoint, 60 * checkpoint_minutes),
+            StopWhenStalled(config.train.patience, history),
         ]
         if hosts.is_first():
             callbacks.append(progress)
         if tensorboard and hosts.is_first():
             callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
         earlier = sum(row["seconds"] for row in history) + checkpoint.seconds
+        stalled = has_stalled(history, config.train.patience)  # in a run killed after its last step
         try:
             with progress:
-                engine.run(len(history), config.train.epochs, callbacks, step)
+                engine.run(
+                    len(history), len(history) if stalled else config.train.epochs, callbacks, step
+                )
         except TrainingDiverged as error:
             raise TrainingDiverged(
                 f"{error} {directory.path} holds the last checkpoint before that, if there was "
@@ -128,6 +138,10 @@ def run_experiment(
             ) from error
 
         trained = time.perf_counter()
+        kept = len(history) - 1
+        if config.train.keep == "best":
+            kept = best_epoch(history)
+            keep_best.restore()
 
         # ------------------------- test: once, after all training
         logits = predict_logits(model, dataset.test, config.train.batch_size)
@@ -137,22 +151,21 @@ def run_experiment(
             times["train_seconds"] = round(trained - first_step.ended, 1)
             times["start_seconds"] = round(first_step.seconds_of_process, 1)
         if hosts.is_first():
-            directory.save_model(model.classifier)
+            directory.save_model(model.classifier, dataset.class_names)
 
-    last = history[-1]
     multiply_adds = count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes)
     result = Result(
         recipe=config.recipe,
-        dataset=config.data.dataset,
+        dataset=config.data.name,
         arm=config.arm,
         seed=config.train.seed,
         metrics=full_metrics(logits, dataset.test.labels),
         validation={
             name.removeprefix("val_"): value
-            for name, value in last.items()
+            for name, value in history[kept].items()
             if name.startswith("val_")
         },
-        train_examples=len(train),
+        train_examples=len(prepared.train),
         trainable_parameters=sum(
             int(np.prod(weight.shape)) for weight in model.classifier.trainable_weights
         ),
@@ -171,6 +184,8 @@ def run_experiment(
         best_on_test=_best_on_test(config, history),
         forward_flops=2 * multiply_adds.total,
         peak_memory_mb=peak_memory_mb(),
+        kept_epoch=kept + 1 if config.train.keep == "best" else None,
+        stopped_after=len(history) if len(history) < config.train.epochs else None,
         **times,
     )
     if hosts.is_first():

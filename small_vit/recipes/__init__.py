@@ -1,0 +1,59 @@
+"""Named experiments: each a function that returns its `ExperimentConfig`.
+
+Most are written as changes to another recipe. The docstrings state source, command, device, time,
+expected result and deviations.
+"""
+
+from small_vit.models.registry import FAMILIES
+from small_vit.recipes.folders import folder, folder_large, folder_small
+from small_vit.recipes.references import (
+    PUBLISHED,
+    keras_example,
+    keras_example_cosine,
+    paper,
+    paper_lr3e_3,
+)
+from small_vit.recipes.small_datasets import cpu, cpu_keras3, digits, fast_60, fast_70
+
+RECIPES = {
+    "keras-example": keras_example,
+    "keras-example-cosine": keras_example_cosine,
+    "paper": paper,
+    "paper-lr3e-3": paper_lr3e_3,
+    "fast-60": fast_60,
+    "fast-70": fast_70,
+    "cpu": cpu,
+    "cpu-keras3": cpu_keras3,
+    "digits": digits,
+    "folder": folder,
+    "folder-small": folder_small,
+    "folder-large": folder_large,
+}
+"""The recipes by name."""
+
+
+def vanilla(config):
+    """Return the arm "vanilla" of an experiment: the plain model of its family."""
+    return config.replace(arm="vanilla", model=FAMILIES[config.model.kind].plain)
+
+
+def changes_from_recipe(config):
+    """List how a config differs from its recipe's, as `ExperimentConfig.differences` writes it.
+
+    Arm, seed, devices and the folder of the data do not count: a recipe is for all of them. The
+    parts that the arm "vanilla" leaves out do not count either.
+
+    Returns:
+        List of str; also empty for a config that is from no recipe.
+    """
+    if config.recipe not in RECIPES:
+        return []
+    recipe = RECIPES[config.recipe]()
+    if config.arm == "vanilla":
+        recipe = vanilla(recipe)
+    same = {"seed": config.train.seed, "strategy": config.train.strategy}
+    folder = {"data_dir": config.data.data_dir}  # A recipe for folders is for each of them.
+    return recipe.replace(arm=config.arm, train=same, data=folder).differences(config)
+
+
+__all__ = ["PUBLISHED", "RECIPES", "changes_from_recipe", "vanilla"]

@@ -1,0 +1,103 @@
+"""Recipes for a folder of images, chosen by the number of images."""
+
+from pathlib import Path
+
+from small_vit.config import AugmentConfig, DataConfig, ExperimentConfig, TrainConfig
+from small_vit.data.registry import count_images
+from small_vit.models.registry import model_config
+from small_vit.sizes import as_pair
+
+PATCHES = 8
+"""Patches along each side of an image, whatever its size: the cost of a step stays the same."""
+
+SMALL, LARGE = 1_000, 6_000
+"""Below SMALL training images the recipe is folder-small, from LARGE on it is folder-large."""
+
+
+def folder():
+    """Your own images, a thousand to six thousand of them, in minutes to an hour on a CPU.
+
+    Source: this project.
+    Command: `small-vit train DIR`.
+    """
+    return ExperimentConfig(
+        recipe="folder",
+        arm="spt+lsa",
+        model=model_config(
+            "vit",
+            image_size=64,
+            patch_size=8,
+            projection_dim=96,
+            num_layers=6,
+            num_heads=4,
+            key_dim=24,
+            attention_dropout=0.0,
+            dropout=0.1,
+            mlp_output_activation=False,
+            pooling="mean",
+            head_units=(),
+            head_dropout=0.0,
+        ),
+        augment=AugmentConfig(rotation=0.03, zoom=0.2, translation=0.1, erasing=0.25),
+        data=DataConfig(dataset="folder", validation_split="stratified"),
+        train=TrainConfig(
+            epochs=60,
+            batch_size=64,
+            learning_rate=1e-3,
+            schedule="warmup_cosine",
+            weight_decay=0.05,
+            decay_rule="scaled",
+            label_smoothing=0.1,
+        ),
+    )
+
+
+def folder_small():
+    """As `folder`, for fewer than a thousand training images: a smaller model, more epochs."""
+    return folder().replace(
+        recipe="folder-small",
+        model={"projection_dim": 64, "num_layers": 4, "key_dim": 16},
+        train={"epochs": 100, "batch_size": 32},
+    )
+
+
+def folder_large():
+    """As `folder`, for six thousand training images or more: a larger model, fewer epochs."""
+    return folder().replace(
+        recipe="folder-large",
+        model={"projection_dim": 128, "key_dim": 32},
+        train={"epochs": 30, "batch_size": 128},
+    )
+
+
+def for_folder(data_dir):
+    """Return the recipe for a folder of images, by the number of its training images.
+
+    Args:
+        data_dir: The folder, or a table of paths and labels.
+
+    Raises:
+        InputError: if it holds no images in classes.
+    """
+    images = count_images(DataConfig(dataset="folder", data_dir=str(data_dir)))
+    if images < SMALL:
+        return folder_small()
+    return folder() if images < LARGE else folder_large()
+
+
+def on_folder(config, data_dir, image_size=None):
+    """Return an experiment changed to train on a folder of images.
+
+    Args:
+        config: `ExperimentConfig`.
+        data_dir: The folder, or a table of paths and labels.
+        image_size: Size to which images are decoded, an int or (height, width); patches become
+            larger or smaller with it. Default: that of `config`.
+    """
+    changes = {"data": {"dataset": "folder", "data_dir": str(Path(data_dir))}}
+    if config.data.validation_split == "last":
+        changes["data"]["validation_split"] = "stratified"
+    if image_size is not None:
+        patch = tuple(max(1, side // PATCHES) for side in as_pair(image_size))
+        changes["model"] = {"image_size": image_size, "patch_size": patch}
+    return config.replace(**changes)

@@ -1,0 +1,187 @@
+"""Bootstrap intervals of the metrics, over the test images.
+
+scikit-learn measures one resample at a time, and `scipy.stats.bootstrap` does not resample within
+classes. Here a resample is a number of copies of each image, and all resamples are measured at once.
+"""
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from small_vit.results.metrics import (
+    CALIBRATION_BINS,
+    check_outputs,
+    confidence_bins,
+    log_probabilities,
+)
+
+COPIES_AT_ONCE = 2**20
+"""Images times resamples that are measured together; an array of them has 8 MB."""
+
+
+def bootstrap_intervals(logits, labels, positive=None, resamples=1000, seed=0):
+    """Return the 95 % bootstrap interval of each of `full_metrics`.
+
+    Images are drawn with replacement within each class, and the interval is from the 2.5th to the
+    97.5th percentile of the metric. It says how far the metric may differ on other test images of
+    the same kind, for this one trained model and these numbers of images per class. It does not
+    cover another training (the interval over seeds does), other class shares, or images of another
+    kind. A class with one image is in each resample as it is, so that it adds nothing to the width:
+    with few images per class, intervals are too narrow. A resample adds noise to the calibration
+    error, which can only be positive, so that its interval lies high.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+
+    Args:
+        logits: `(examples, classes)`.
+        labels: `(examples,)`, integers.
+        positive: As in `full_metrics`.
+        resamples: Number of resamples.
+        seed: Seed of the resamples, which are the same on every machine.
+
+    Returns:
+        By the name of each metric, a list `[low, high]`.
+
+    Raises:
+        InputError: see `check_outputs`.
+    """
+    check_outputs(logits, labels, positive)
+    order = np.argsort(labels, kind="stable")
+    metrics = ResampledMetrics(logits[order], labels[order], positive)
+    parts = [metrics.of(copies) for copies in resample(labels[order], resamples, seed)]
+    intervals = {}
+    for name in parts[0]:
+        values = np.concatenate([part[name] for part in parts])
+        intervals[name] = np.quantile(values, (0.025, 0.975)).tolist()
+    return intervals
+
+
+def resample(labels, resamples, seed):
+    """Draw images with replacement within each class, as many as the class has.
+
+    Args:
+        labels: `(examples,)`, ascending integers.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+
+    Yields:
+        Arrays `(examples, some resamples)`: how often each image is in each resample.
+    """
+    generator = np.random.default_rng(seed)
+    examples = len(labels)
+    first = np.searchsorted(labels, labels)
+    members = np.bincount(labels)[labels]
+    at_once = max(1, COPIES_AT_ONCE // examples)
+    for done in range(0, resamples, at_once):
+        count = min(at_once, resamples - done)
+        drawn = first + (generator.random((count, examples)) * members).astype("int64")
+        drawn += examples * np.arange(count)[:, np.newaxis]
+        copies = np.bincount(drawn.ravel(), minlength=count * examples)
+        yield np.ascontiguousarray(copies.reshape(count, examples).T, dtype="float64")
+
+
+class ResampledMetrics:
+    """The metrics of many resamples of the same images.
+
+    Args:
+        logits: `(examples, classes)`.
+        labels: `(examples,)`, integers.
+        positive: As in `full_metrics`.
+    """
+
+    def __init__(self, logits, labels, positive=None):
+        examples, classes = logits.shape
+        every = np.arange(examples)
+        self.positive = positive
+        self.images = np.bincount(labels, minlength=classes)  # the same in each resample
+        predictions = logits.argmax(-1)
+        scores = log_probabilities(logits)
+        # Ties are broken as scikit-learn does, which matters only for equal logits.
+        top5 = np.argsort(logits, kind="stable")[:, :-6:-1]
+        self.means = {
+            "loss": -scores[every, labels],
+            "accuracy": predictions == labels,
+            "top5_accuracy": (top5 == labels[:, np.newaxis]).any(-1),
+        }
+        self.hits = _sums(labels, every, (classes, examples), predictions == labels)
+        self.predicted = _sums(predictions, every, (classes, examples))
+        confidence, correct, bins = confidence_bins(logits, labels, CALIBRATION_BINS)
+        self.gaps = _sums(bins, every, (CALIBRATION_BINS, examples), correct - confidence)
+        ranked = np.flatnonzero(self.images) if positive is None else [positive]
+        self.rankings = []
+        if self.images.max() < examples:
+            self.rankings = [_Ranking(scores[:, index], labels == index) for index in ranked]
+
+    def of(self, copies):
+        """Return the metrics of resamples.
+
+        Args:
+            copies: float64 `(examples, resamples)`: how often each image is in each resample. The
+                number of images of each class is that of the images themselves.
+
+        Returns:
+            By the names of `full_metrics`, arrays `(resamples,)`.
+        """
+        examples = len(copies)
+        images = self.images[:, np.newaxis]
+        hits, predicted = self.hits @ copies, self.predicted @ copies
+        precision = hits / np.maximum(predicted, 1)
+        recall = hits / np.maximum(images, 1)
+        f1 = 2 * hits / np.maximum(predicted + images, 1)
+        metrics = {name: values @ copies / examples for name, values in self.means.items()}
+        metrics |= {
+            "precision": precision.mean(0),
+            "recall": recall.mean(0),
+            "f1": f1.mean(0),
+            "calibration_error": np.abs(self.gaps @ copies).sum(0) / examples,
+            "balanced_accuracy": recall[self.images > 0].mean(0),
+            "precision_weighted": self.images @ precision / examples,
+            "recall_weighted": self.images @ recall / examples,
+            "f1_weighted": self.images @ f1 / examples,
+        }
+        if self.rankings:
+            rankings = [ranking.of(copies) for ranking in self.rankings]
+            metrics["roc_auc"], metrics["average_precision"] = np.mean(rankings, axis=0)
+        if self.positive is not None:
+            metrics["precision_positive"] = precision[self.positive]
+            metrics["recall_positive"] = recall[self.positive]
+            metrics["f1_positive"] = f1[self.positive]
+        return metrics
+
+
+class _Ranking:
+    """ROC-AUC and average precision of one class in many resamples.
+
+    Both need sums at the scores of the class's own images alone, here called levels, from the
+    highest score down: of the class (hits) and of others (misses) from one level to the next, and
+    of others exactly at a level (ties).
+    """
+
+    def __init__(self, scores, is_class):
+        levels = np.unique(-scores[is_class])
+        level = np.searchsorted(levels, -scores)  # the first that an image reaches, if any
+        self.hits = self._sums_by_level(level, is_class, len(levels))
+        self.misses = self._sums_by_level(level, ~is_class & (level < len(levels)), len(levels))
+        self.ties = self._sums_by_level(level, ~is_class & np.isin(-scores, levels), len(levels))
+        self.inside = is_class.sum()
+        self.outside = len(scores) - self.inside
+
+    @staticmethod
+    def _sums_by_level(level, chosen, levels):
+        return _sums(level[chosen], np.flatnonzero(chosen), (levels, len(level)))
+
+    def of(self, copies):
+        """Return ROC-AUC and average precision, each `(resamples,)`."""
+        hits = self.hits @ copies
+        found = hits.cumsum(0)
+        false = (self.misses @ copies).cumsum(0)
+        below = self.outside - false + (self.ties @ copies) / 2
+        return (
+            (hits * below).sum(0) / (self.inside * self.outside),
+            (hits * found / np.maximum(found + false, 1)).sum(0) / self.inside,
+        )
+
+
+def _sums(rows, columns, shape, values=None):
+    """A matrix whose product with `copies` sums, for each row, over its columns."""
+    values = np.ones(len(rows)) if values is None else values.astype("float64")
+    return csr_array((values, (rows, columns)), shape=shape)

@@ -5,14 +5,11 @@ It is `small-vit sweep`, with rows in experiments/results.
 
 import inspect
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from row_files import RESULTS
+from small_vit.cli.process import keep_freed_memory, run_command
 
 if __name__ == "__main__":
-    sys.path.append(str(ROOT))
-    from small_vit.cli.process import keep_freed_memory, run_command
-
     keep_freed_memory(inspect.currentframe())
-    options = {"prog": "experiments/ablation.py", "results": ROOT / "experiments" / "results"}
+    options = {"prog": "experiments/ablation.py", "results": RESULTS}
     sys.exit(run_command("small_vit.cli.sweep", sys.argv[1:], **options))

@@ -11,19 +11,8 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from benchmarks.markdown import speed_tables
-from collect import find_runs, runs_in
 from html_page import html_page
-from small_vit.errors import InputError, exit_on_input_error
-from small_vit.files import make_folder, write_text, written_whole
-from small_vit.plots import plot_curves, save
-from small_vit.recipes import PUBLISHED, RECIPES
-from small_vit.results.rows import read_rows, rows_by_backend
-from small_vit.results.run_directory import RunDirectory
-from small_vit.results.tables import by_arm, comparison_table
-from small_vit.sweeps import SWEEPS, Run
-from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
-from small_vit.sweeps.summary import summarise, sweep_table
-from tables import (
+from row_files import (
     BENCHMARK_COMMAND,
     RESULTS,
     ROOT,
@@ -33,6 +22,16 @@ from tables import (
     rest_to_run,
     sweep_command,
 )
+from small_vit.errors import InputError, exit_on_input_error
+from small_vit.files import make_folder, write_text, written_whole
+from small_vit.plots import plot_curves, save
+from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.results.find_runs import find_runs, runs_in
+from small_vit.results.rows import read_rows, rows_by_backend
+from small_vit.results.tables import by_arm, comparison_table
+from small_vit.sweeps import SWEEPS, Run
+from small_vit.sweeps.pictures import plot_learned_temperatures, plot_sweep
+from small_vit.sweeps.summary import summarise, sweep_table
 
 TITLE = "Vision Transformers on small datasets: the evidence"
 INTRODUCTION = """Accuracy is on the test set after the last epoch. The test set is used once,
@@ -80,8 +79,11 @@ def main():
     with exit_on_input_error():
         if not options.results.is_dir():
             raise InputError(f"--results must name a folder of rows. Received: {options.results}.")
-        paths = runs_in(options.runs, "result.json") if options.runs else _runs_of_repository()
-        runs = [(run.result(), run) for run in map(RunDirectory, paths)]
+        finished = "result.json"
+        found = (
+            runs_in(options.runs, finished) if options.runs else find_runs(ROOT / "runs", finished)
+        )
+        runs = [(run.result(), run) for run in found]
         write_report(Sources(options.results, runs, options.to))
     print(f"Written to {options.to / 'report.html'} and {options.to / 'report.md'}")
 
@@ -226,10 +228,6 @@ def _runs_of(sources, row):
     """The run directory of `row`, as a list: empty if it is not in `sources`."""
     result = dataclasses.replace(row, config_hash="")  # a run's own result has no hash
     return [run for other, run in sources.runs if other == result]
-
-
-def _runs_of_repository():
-    return find_runs(ROOT / "runs", "result.json")
 
 
 def _commands(rows):

@@ -9,20 +9,13 @@ Typical use:
   python figures/attention.py runs/NAME --image cat.jpg --out pictures
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
-
-from small_vit.data.image_files import read_image
 from small_vit.errors import exit_on_input_error
-from small_vit.plots import plot_attention, plot_temperature_history, plot_temperatures, save
-from small_vit.plots.sources import first_test_image
-from small_vit.results.run_directory import RunDirectory
-from small_vit.results.saved_model import load_model
+from small_vit.quiet import import_keras
 
 
 def main(
@@ -38,6 +31,19 @@ def main(
         image: An image file. Default: the first test image of the run's dataset.
         out: Folder of the pictures. Default: the run's.
     """
+    import_keras()
+    from small_vit.data.image_files import read_image
+    from small_vit.plots import (
+        learns_temperature,
+        plot_attention,
+        plot_temperature_history,
+        plot_temperatures,
+        save,
+    )
+    from small_vit.plots.sources import first_test_image
+    from small_vit.results.run_directory import RunDirectory
+    from small_vit.results.saved_model import load_model
+
     config = RunDirectory(run).config()
     model, class_names = load_model(run)
     height, width, channels = model.input_shape[1:]
@@ -45,7 +51,7 @@ def main(
     folder = out or run
     name = f"attention-{image.stem}.png" if image else "attention.png"
     print(save(plot_attention(model, pixels, class_names), folder / name))
-    if config.model.temperature != "none":
+    if learns_temperature(model):
         print(save(plot_temperatures(model), folder / "temperatures.png"))
         history = plot_temperature_history(RunDirectory(run).history())
         print(save(history, folder / "temperature_history.png"))

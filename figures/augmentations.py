@@ -6,21 +6,14 @@ Typical use:
   python figures/augmentations.py runs/NAME        a run's first test image, with its settings
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from PIL import Image
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from small_vit.config import AugmentConfig
-from small_vit.data.image_files import fit_image, read_image, scale_image
 from small_vit.errors import exit_on_input_error
-from small_vit.plots import plot_augmentations, save
-from small_vit.plots.sources import first_test_images
-from small_vit.results.run_directory import RunDirectory
+from small_vit.quiet import import_keras
 from small_vit.sizes import Size, as_pair
 
 
@@ -46,6 +39,12 @@ def main(
         seed: Seed of the draws.
         out: Folder of the picture. Default: the run's, else the current one.
     """
+    import_keras()
+    from small_vit.data.image_files import fit_image, read_image, scale_image
+    from small_vit.plots import plot_augmentations, save
+    from small_vit.plots.sources import first_test_images, sample_photo
+    from small_vit.results.run_directory import RunDirectory
+
     run = RunDirectory(source) if source is not None and source.is_dir() else None
     size = as_pair(image_size or 64)
     if run:
@@ -55,17 +54,10 @@ def main(
             images = [scale_image(image, size) for image in images]
     else:
         augment = AugmentConfig()
-        image = read_image(source, size) if source else fit_image(_photo("flower.jpg"), size)
-        images = [image, fit_image(_photo("china.jpg"), size)]
+        image = read_image(source, size) if source else fit_image(sample_photo("flower.jpg"), size)
+        images = [image, fit_image(sample_photo("china.jpg"), size)]
     figure = plot_augmentations(*images, augment, seed=seed)
     print(save(figure, (out or (run.path if run else Path())) / "augmentations.png"))
-
-
-def _photo(name):
-    # Imported here, since scikit-learn takes seconds to import.
-    from sklearn.datasets import load_sample_image
-
-    return Image.fromarray(load_sample_image(name))
 
 
 if __name__ == "__main__":

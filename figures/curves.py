@@ -9,18 +9,13 @@ Typical use:
   python figures/curves.py runs/NAME --published      a run of keras-example and the published log
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
-
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.plots import plot_curves, save
-from small_vit.plots.sources import read_histories, runs_in
-from small_vit.results.histories import read_published_log
+from small_vit.quiet import import_keras
 
 PUBLISHED_LOG = (
     Path(__file__).resolve().parent.parent
@@ -47,9 +42,16 @@ def main(
     """
     if not runs:
         raise InputError("Name the folder of at least one run: python figures/curves.py runs/NAME")
+
+    import_keras()
+    from small_vit.plots import plot_curves, save
+    from small_vit.plots.sources import read_histories
+    from small_vit.results.find_runs import runs_in
+    from small_vit.results.histories import read_published_log
+
     log = None
     if published:
-        configs = [run.config() for path in runs for run in runs_in(path)]
+        configs = [run.config() for run in runs_in(runs)]
         others = {f"{each.recipe} on {each.data.dataset}" for each in configs}
         others -= {"keras-example on cifar100"}
         if others:

@@ -7,21 +7,14 @@ Typical use:
   python figures/patches.py runs/NAME              a run's first test image, with its settings
 """
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from PIL import Image
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
-
-from small_vit.data.image_files import fit_image, read_image, scale_image
+from small_vit import ViTConfig
 from small_vit.errors import exit_on_input_error
-from small_vit.models.vit.config import ViTConfig
-from small_vit.plots import plot_patches, plot_shifted_views, save
-from small_vit.plots.sources import first_test_image
-from small_vit.results.run_directory import RunDirectory
+from small_vit.quiet import import_keras
 from small_vit.sizes import Size, as_pair
 
 
@@ -55,6 +48,12 @@ def main(
         shift_ratio: Length of a shift in patch sizes. Default: 0.5.
         out: Folder of the pictures. Default: the run's, else the current one.
     """
+    import_keras()
+    from small_vit.data.image_files import fit_image, read_image, scale_image
+    from small_vit.plots import plot_patches, plot_shifted_views, save
+    from small_vit.plots.sources import first_test_image, sample_photo
+    from small_vit.results.run_directory import RunDirectory
+
     run = RunDirectory(source) if source is not None and source.is_dir() else None
     model = (run.config().model if run else ViTConfig()).replace(
         **_given(
@@ -71,7 +70,7 @@ def main(
     elif source:
         image = read_image(source, size)
     else:
-        image = fit_image(_sample_photo(), size)
+        image = fit_image(sample_photo("flower.jpg"), size)
 
     out = out or (run.path if run else Path())
     patches = plot_patches(image, model.patch_size, model.stride)
@@ -85,13 +84,6 @@ def main(
 
 def _given(**options):
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _sample_photo():
-    # Imported here, since scikit-learn takes seconds to import.
-    from sklearn.datasets import load_sample_image
-
-    return Image.fromarray(load_sample_image("flower.jpg"))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""Reads the data of pictures: test images, and the histories of run directories."""
-
-from pathlib import Path
+"""Reads the data of pictures: test images, photos, and the histories of run directories."""
 
 from small_vit.data import load_dataset
 from small_vit.errors import InputError
-from small_vit.results.run_directory import RunDirectory
+from small_vit.results.find_runs import runs_in
 
 
 def first_test_image(config):
@@ -38,11 +36,23 @@ def first_test_images(config, count):
         ) from error
 
 
+def sample_photo(name):
+    """Return a photo that comes with scikit-learn, a `PIL.Image.Image`.
+
+    Args:
+        name: "flower.jpg" or "china.jpg".
+    """
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    return Image.fromarray(load_sample_image(name))
+
+
 def read_histories(paths):
     """Read the histories of run directories; runs that differ only in their seed are one arm.
 
     Args:
-        paths: Run directories, and directories that hold run directories.
+        paths: Run directories, and folders that hold run directories, at any depth.
 
     Returns:
         For each arm, vanilla first, a list of histories, one per seed, as `plot_curves` takes them.
@@ -51,7 +61,7 @@ def read_histories(paths):
     Raises:
         InputError: if a directory holds no run.
     """
-    runs = [(run.config(), run.history()) for path in paths for run in runs_in(path)]
+    runs = [(run.config(), run.history()) for run in runs_in(paths)]
     runs.sort(key=lambda run: run[0].arm != "vanilla")
     configs, histories = {}, {}
     for config, history in runs:
@@ -62,18 +72,3 @@ def read_histories(paths):
             name += f" ({', '.join(differences)})"
         histories.setdefault(name, []).append(history)
     return histories
-
-
-def runs_in(path):
-    """Return the run in a directory, or the runs in its subdirectories.
-
-    Raises:
-        InputError: if there are none.
-    """
-    path = Path(path)
-    if (path / "config.json").exists():
-        return [RunDirectory(path)]
-    found = sorted(path.glob("*/config.json"))
-    if not found:
-        raise InputError(f"{path} is not a run directory, and holds none.")
-    return [RunDirectory(config.parent) for config in found]

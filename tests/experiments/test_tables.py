@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 from made_up import made_up_result
@@ -10,6 +9,8 @@ from made_up import made_up_result
 import collect
 import tables
 from benchmarks.workload import Workload
+from document_tables import render
+from row_files import RESULTS, ROOT
 from small_vit.errors import InputError
 from small_vit.files import write_json
 from small_vit.recipes import digits, keras_example
@@ -20,12 +21,14 @@ from small_vit.sweeps import SWEEPS
 
 pytestmark = pytest.mark.any_backend
 
-ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "experiments" / "results").glob("*.jsonl"))
-
 
 def result(seed):
     return made_up_result(arm="vanilla", seed=seed)
+
+
+def rendered(table, results):
+    """The table of this name, between its markers."""
+    return render(f"<!-- table: {table} -->\n<!-- end -->", results)
 
 
 @pytest.mark.parametrize(
@@ -36,17 +39,17 @@ def test_a_document_shows_what_the_rows_give(document, table):
     (path,) = [path for path in tables.CommandLine().documents if path.name == document]
     text = path.read_text()
     assert f"<!-- table: {table} -->" in text
-    assert tables.render(text) == text
+    assert render(text, RESULTS) == text
 
 
 def test_a_changed_table_in_the_readme_is_put_right():
     text = (ROOT / "README.md").read_text()
     changed = text.replace("| vanilla | ", "| vanilla | 9")
     assert changed != text
-    assert tables.render(changed) == text
+    assert render(changed, RESULTS) == text
 
 
-@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_each_row_is_one_run_of_clean_code(path):
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     told = ("recipe", "dataset", "arm", "seed", "changes", "backend")
@@ -58,17 +61,16 @@ def test_each_row_is_one_run_of_clean_code(path):
 
 def test_a_table_without_rows_is_refused():
     with pytest.raises(InputError, match=r"no rows in .*absent\.jsonl"):
-        tables.render("<!-- table: absent -->\n<!-- end -->")
+        rendered("absent", RESULTS)
 
 
-def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+def test_published_numbers_stand_beside_ours_or_the_command(tmp_path):
     rows = [
         made_up_result(arm="vanilla", seed=seed, accuracy=0.5, top5_accuracy=0.75)
         for seed in range(2)
     ]
     append_rows(tmp_path / "keras-example.jsonl", rows)
-    table = tables.render("<!-- table: published -->\n<!-- end -->")
+    table = rendered("published", tmp_path)
     assert (
         "| `keras-example` | vanilla | 53.10 / 80.53 | 50.00 ± 0.00 / 75.00 ± 0.00 |  | 2 |"
         in table
@@ -79,8 +81,7 @@ def test_published_numbers_stand_beside_ours_or_the_command(tmp_path, monkeypatc
     )
 
 
-def test_bfloat16_is_told_beside_the_same_runs_in_float32(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+def test_bfloat16_is_told_beside_the_same_runs_in_float32(tmp_path):
     told = {"recipe": "tiny", "arm": "vanilla", "train_examples": 1000, "precision": "float32"}
     half = {"precision": "bfloat16", "changes": ["train.precision: float32 -> bfloat16"]}
     whole = [made_up_result(**told, seed=s, accuracy=0.5 + s / 10) for s in range(3)]
@@ -91,7 +92,7 @@ def test_bfloat16_is_told_beside_the_same_runs_in_float32(tmp_path, monkeypatch)
     alone = dataclasses.replace(again[0], seed=7)
     append_rows(tmp_path / "tiny.jsonl", whole)
     append_rows(tmp_path / "tiny-bfloat16.jsonl", [*again, alone])
-    table = tables.render("<!-- table: bfloat16 -->\n<!-- end -->")
+    table = rendered("bfloat16", tmp_path)
     assert "| `tiny`, 1,000 | vanilla | 60.00 ± 24.84 | 61.00 ± 24.84 | +1.00 ± 0.00 | 3 |" in table
 
 
@@ -114,13 +115,10 @@ def speed_tables(folder, rows):
     (folder / "speed").mkdir()
     lines = "".join(json.dumps(SPEED_ROW | row) + "\n" for row in rows)
     (folder / "speed" / "benchmark.jsonl").write_text(lines)
-    return tables.render("<!-- table: speed -->\n<!-- end -->")
+    return rendered("speed", folder)
 
 
-def test_each_session_of_the_benchmark_has_a_table_and_a_newer_one_replaces_it(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+def test_each_session_of_the_benchmark_has_a_table_and_a_newer_one_replaces_it(tmp_path):
     sessions = [(("ours", "timm"), 1.0), (("ours",), 2.0), (("ours", "timm"), 3.0)]
     rows = [
         {"contender": contender, "date": f"2026-11-{day}", "images_per_second": speed + number}
@@ -137,27 +135,23 @@ def test_each_session_of_the_benchmark_has_a_table_and_a_newer_one_replaces_it(
     assert source in table
 
 
-def test_a_contender_that_failed_is_listed_with_the_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+def test_a_contender_that_failed_is_listed_with_the_reason(tmp_path):
     row = {"contender": "timm", "status": "failed", "reason": "no timm\nhere", "date": "2026-11-20"}
     assert "\n- timm/jax failed: no timm here\n" in speed_tables(tmp_path, [row])
 
 
-def test_without_rows_the_speed_is_not_yet_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    rendered = tables.render("<!-- table: speed -->\n<!-- end -->")
-    assert "Not yet run: `python experiments/benchmark.py`" in rendered
+def test_without_rows_the_speed_is_not_yet_run(tmp_path):
+    table = rendered("speed", tmp_path)
+    assert "Not yet run: `python experiments/benchmark.py`" in table
 
 
-def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    marked = "<!-- table: temperature-digits -->\n<!-- end -->"
+def test_a_sweep_has_its_own_table_and_may_be_not_yet_run(tmp_path):
     assert "Not yet run: `python experiments/ablation.py temperature --recipe digits`" in (
-        tables.render(marked)
+        rendered("temperature-digits", tmp_path)
     )
     config = SWEEPS["temperature"].arms(digits())[2].config
     append_rows(tmp_path / "temperature-digits.jsonl", [as_row(result(0), config)])
-    begun = tables.render(marked)
+    begun = rendered("temperature-digits", tmp_path)
     assert "| head | 0 | 0.00 | – |" in begun
     assert "The rest: `python experiments/ablation.py temperature --recipe digits`" in begun
 
@@ -207,10 +201,9 @@ def test_epochs_of_a_run_that_still_goes_are_collected_and_stand_beside_the_log(
     assert (kept.arm, kept.seed, kept.resumed, kept.epochs) == ("spt+lsa", 3, ["later"], epochs)
 
     (tmp_path / "published").mkdir()
-    log = tables.RESULTS / "published" / "keras_example_log.csv"
+    log = RESULTS / "published" / "keras_example_log.csv"
     (tmp_path / "published" / log.name).write_text(log.read_text())
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    table = tables.render("<!-- table: epochs -->\n<!-- end -->")
+    table = rendered("epochs", tmp_path)
     assert "| spt+lsa | 1 | 4.489 | 0.500 | 4.5 | 50.0 | 3.936 | 0.500 | 11.3 | 50.0 |" in table
     assert "| spt+lsa | 2 | 3.981 | 0.250 |" in table
     assert "| vanilla | 50 | 1.192 |  | 65.4 |  |" in table

@@ -418,7 +418,6 @@ def test_histories_of_runs_that_differ_in_their_seed_alone_stand_together(tmp_pa
 def run_script(monkeypatch, capsys, name, *arguments):
     """Run figures/NAME.py in this process; return its exit code and what it printed."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         runpy.run_path(str(ROOT / "figures" / f"{name}.py"), run_name="__main__")
         code = 0

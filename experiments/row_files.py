@@ -1,0 +1,31 @@
+"""Where the measured rows are, and the commands that add to them."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "experiments" / "results"
+SPEED_ROWS = Path("speed") / "benchmark.jsonl"
+"""The file of `experiments/benchmark.py`, in the folder of rows."""
+BENCHMARK_COMMAND = "python experiments/benchmark.py"
+SEEDS = {"keras-example": 5, "cpu": 5}  # others: 3
+
+
+def comparison_command(recipe):
+    """Return the command that trains both arms of a recipe and adds their rows."""
+    return f"python experiments/compare.py --recipe {recipe} --seeds {SEEDS.get(recipe, 3)}"
+
+
+def sweep_command(sweep, recipe):
+    """Return the command that runs a sweep and appends its rows."""
+    return f"python experiments/ablation.py {sweep} --recipe {recipe}"
+
+
+def rest_to_run(summaries, sweep, recipe):
+    """Return the command for the missing rows, in a list: empty if all arms have equally many."""
+    counts = {len(summary.rows) for summary in summaries}
+    return [] if len(counts) == 1 else [f"The rest: `{sweep_command(sweep, recipe)}`"]
+
+
+def not_yet_run(command):
+    """Return the text in place of a table whose rows `command` has not made yet."""
+    return f"Not yet run: `{command}`"

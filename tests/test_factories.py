@@ -3,11 +3,14 @@
 import keras
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from small_vit import AdamW, TrainConfig, create_vit_classifier
+from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.results.run_directory import RunDirectory
-from small_vit.training.factories import make_loss, make_optimizer
+from small_vit.training.factories import class_weight_values, make_loss, make_optimizer
+from small_vit.training.losses import CrossEntropy, FocalLoss
 from small_vit.training.run import run_experiment
 
 OPTIMIZERS = {
@@ -99,6 +102,74 @@ def test_the_loss_smooths_labels():
     log_probabilities = logits - np.log(np.exp(logits).sum())
     expected = -(log_probabilities @ np.float32([0.9, 0.1]))
     np.testing.assert_allclose(float(make_loss(train)(targets, logits)), expected, rtol=1e-5)
+
+
+def test_the_loss_without_weights_is_keras_own():
+    loss = make_loss(TrainConfig())
+    assert type(loss) is keras.losses.CategoricalCrossentropy
+
+
+def test_class_weights_and_smoothing_reach_the_loss():
+    loss = make_loss(TrainConfig(label_smoothing=0.1), [1.0, 2.0])
+    assert type(loss) is CrossEntropy
+    assert (loss.class_weights, loss.label_smoothing) == ([1.0, 2.0], 0.1)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0]])
+def test_the_focal_loss_of_a_config(weights):
+    loss = make_loss(TrainConfig(loss="focal", focal_gamma=3, label_smoothing=0.1), weights)
+    assert type(loss) is FocalLoss
+    assert (loss.gamma, loss.class_weights, loss.label_smoothing) == (3.0, weights, 0.1)
+
+
+NAMES = ("cat", "dog", "a=b")
+LABELS = np.int32([0, 0, 0, 1, 2, 2])
+
+
+def test_balanced_weights_are_scikit_learns():
+    weights = class_weight_values(("balanced",), NAMES, LABELS)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=LABELS)
+    np.testing.assert_allclose(weights, expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "weights"),
+    [
+        ((), None),
+        (("none",), None),
+        (("dog=2",), [1.0, 2.0, 1.0]),
+        (("a=b=0.5", "cat=1e1"), [10.0, 1.0, 0.5]),
+    ],
+)
+def test_weights_of_some_classes(setting, weights):
+    assert class_weight_values(setting, NAMES, LABELS) == weights
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ("cow=2",),
+        ("dog",),
+        ("=2",),
+        ("dog=two",),
+        ("dog=0",),
+        ("dog=-1",),
+        ("dog=inf",),
+        ("dog=nan",),
+        ("dog=1", "dog=1"),
+        ("balanced", "dog=2"),
+        ("dog=2", "none"),
+        ("balanced", "balanced"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused_with_the_classes(setting):
+    with pytest.raises(InputError, match="The classes are: cat, dog, a=b"):
+        class_weight_values(setting, NAMES, LABELS)
+
+
+def test_a_class_without_training_images_cannot_be_balanced():
+    with pytest.raises(InputError, match="There are none of: dog"):
+        class_weight_values(("balanced",), NAMES, np.int32([0, 2]))
 
 
 def test_without_validation_every_image_trains(tmp_path):

@@ -1,16 +1,29 @@
 """The optimizer, loss, metrics and engine of a run."""
 
-import keras
+import math
 
+import keras
+import numpy as np
+
+from small_vit.errors import InputError
+from small_vit.training.losses import CrossEntropy, FocalLoss
 from small_vit.training.optimizers import AdamW, variable_names
 from small_vit.training.schedules import WarmUpCosine
 
 
-def compile_model(model, train, steps_per_epoch, num_classes):
-    """Give `model` the optimizer, loss and metrics that a `TrainConfig` names."""
+def compile_model(model, train, steps_per_epoch, num_classes, class_weights=None):
+    """Give `model` the optimizer, loss and metrics that a `TrainConfig` names.
+
+    Args:
+        model: `keras.Model` from images to logits.
+        train: `TrainConfig`.
+        steps_per_epoch: Steps of one epoch.
+        num_classes: Number of classes.
+        class_weights: As from `class_weight_values`.
+    """
     model.compile(
         optimizer=make_optimizer(train, train.epochs * steps_per_epoch),
-        loss=make_loss(train),
+        loss=make_loss(train, class_weights),
         metrics=make_metrics(num_classes),
         jit_compile=_jit_compile(train),
     )
@@ -66,11 +79,76 @@ _KERAS_OPTIMIZERS = {
 }
 
 
-def make_loss(train):
-    """Return the loss of a `TrainConfig`, of logits against one-hot or mixed targets."""
+def make_loss(train, class_weights=None):
+    """Return the loss of a `TrainConfig`, of logits against one-hot or mixed targets.
+
+    Args:
+        train: `TrainConfig`.
+        class_weights: As from `class_weight_values`.
+    """
+    if train.loss == "focal":
+        return FocalLoss(
+            train.focal_gamma, class_weights=class_weights, label_smoothing=train.label_smoothing
+        )
+    if class_weights is not None:
+        return CrossEntropy(class_weights, label_smoothing=train.label_smoothing)
     return keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=train.label_smoothing
     )
+
+
+def class_weight_values(class_weights, class_names, labels):
+    """Return the weight of each class in the loss.
+
+    Args:
+        class_weights: As in `TrainConfig`: `("balanced",)`; some `"NAME=WEIGHT"`, where the other
+            classes weigh 1; or `()` or `("none",)`.
+        class_names: Name of class 0, 1, …
+        labels: Labels of the training images, whole numbers `(examples,)`.
+
+    Returns:
+        A list of floats, or None for no weights. Balanced weights are examples / (classes · images
+        of the class), as scikit-learn's `compute_class_weight` has them.
+
+    Raises:
+        InputError: if a name or a weight cannot be used, or a class to be balanced has no images.
+    """
+    if class_weights in ((), ("none",)):
+        return None
+    if class_weights == ("balanced",):
+        return _balanced_weights(class_names, labels)
+    weights = {}
+    for text in class_weights:
+        name, _, number = text.rpartition("=")
+        weight = _positive(number)
+        if name not in class_names or name in weights or weight is None:
+            raise InputError(
+                "class_weights is balanced alone, none alone, or NAME=WEIGHT with a weight above "
+                "0, once for each class that it names. The classes are: "
+                f"{', '.join(class_names)}. Received: {text!r} in {' '.join(class_weights)!r}."
+            )
+        weights[name] = weight
+    return [weights.get(name, 1.0) for name in class_names]
+
+
+def _balanced_weights(class_names, labels):
+    counts = np.bincount(labels, minlength=len(class_names))
+    if not counts.all():
+        missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+        raise InputError(
+            "class_weights=balanced needs training images of every class. "
+            f"There are none of: {', '.join(missing)}."
+        )
+    return (len(labels) / (len(counts) * counts)).tolist()
+
+
+def _positive(text):
+    """The positive finite number that `text` spells, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
 
 
 def make_metrics(num_classes):

@@ -1,7 +1,7 @@
 """Bootstrap intervals of the metrics, over the test images.
 
 scikit-learn measures one resample at a time, and `scipy.stats.bootstrap` does not resample within
-classes. Here a resample is a number of copies of each image, and all resamples are measured at once.
+classes. Here a resample is a number of copies of each image, and many are measured at once.
 """
 
 import numpy as np
@@ -22,14 +22,20 @@ def bootstrap_intervals(logits, labels, positive=None, resamples=1000, seed=0):
     """Return the 95 % bootstrap interval of each of `full_metrics`.
 
     Images are drawn with replacement within each class, and the interval is from the 2.5th to the
-    97.5th percentile of the metric. It says how far the metric may differ on other test images of
-    the same kind, for this one trained model and these numbers of images per class. It does not
-    cover another training (the interval over seeds does), other class shares, or images of another
-    kind. A class with one image is in each resample as it is, so that it adds nothing to the width:
-    with few images per class, intervals are too narrow. A resample adds noise to the calibration
-    error, which can only be positive, so that its interval lies high.
+    97.5th percentile of the metric. Some metrics are higher on few images than on many: calibration
+    error, average precision, precision of many classes. A resample, which has fewer different
+    images, is higher still. Both biases are about the mean difference of the resamples from the
+    measured value, so the percentiles are moved by twice that, but not beyond the measured value.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
+    The interval says how far a metric may differ on other test images of the same kind, for this
+    one trained model and these numbers of images per class. It does not cover another training (the
+    interval over seeds does), other class shares, or images of another kind. With few images it is
+    too narrow: a class's only image is in each resample, and if all images are classified
+    correctly, they are so in each resample, and the interval has no width. Up to 3 / examples of
+    all images may still be misclassified then.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), sections 10.3 (bias) and
+    13.3 (percentiles).
 
     Args:
         logits: `(examples, classes)`.
@@ -47,11 +53,15 @@ def bootstrap_intervals(logits, labels, positive=None, resamples=1000, seed=0):
     check_outputs(logits, labels, positive)
     order = np.argsort(labels, kind="stable")
     metrics = ResampledMetrics(logits[order], labels[order], positive)
+    measured = metrics.of(np.ones((len(labels), 1)))
     parts = [metrics.of(copies) for copies in resample(labels[order], resamples, seed)]
     intervals = {}
-    for name in parts[0]:
+    for name, (value,) in measured.items():
         values = np.concatenate([part[name] for part in parts])
-        intervals[name] = np.quantile(values, (0.025, 0.975)).tolist()
+        bias = values.mean() - value
+        low, high = np.quantile(values, (0.025, 0.975)) - 2 * bias
+        highest = np.inf if name == "loss" else 1.0
+        intervals[name] = [float(max(0.0, min(low, value))), float(min(highest, max(high, value)))]
     return intervals
 
 

@@ -176,10 +176,7 @@ def confidence_bins(logits, labels, count):
 
 
 def log_probabilities(logits):
-    """Return the logarithm of the softmax of `logits` `(examples, classes)`, in float64.
-
-    They rank images like the probabilities, and tell apart what would round to probability 1.
-    """
+    """Return the logarithm of the softmax of `logits` `(examples, classes)`, in float64."""
     return log_softmax(logits.astype("float64"), axis=-1)
 
 
@@ -197,8 +194,8 @@ def check_outputs(logits, labels, positive=None):
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or not labels.size:
         raise InputError(
-            "logits must be of shape (images, classes) and labels of shape (images,), with at least "
-            f"one image. Received: {logits.shape} and {labels.shape}."
+            "logits must be of shape (images, classes) and labels of shape (images,), with at "
+            f"least one image. Received: {logits.shape} and {labels.shape}."
         )
     classes = logits.shape[-1]
     if labels.min() < 0 or labels.max() >= classes:

@@ -1,6 +1,7 @@
 """`small-vit predict RUN_OR_MODEL IMAGE…`"""
 
 import csv
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class CommandLine:
     model: tyro.conf.Positional[Path]
     """A run directory, or a .keras file (with classes.json next to it to print names)."""
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files of any size; they are cropped to the model's shape and resized."""
+    """Image files of any size, and folders of them. They become the model's size as in training."""
     outputs: Literal["logits", "probabilities"] | None = None
     """What the model outputs. Default: read from its last layer."""
     backend: Literal["tensorflow", "jax", "torch"] | None = None
@@ -61,22 +62,23 @@ def main(arguments, prog="small-vit predict"):
 
     with exit_on_input_error():
         if not options.images:
-            raise InputError("Name at least one image file after the model.")
+            raise InputError("Name at least one image file or folder after the model.")
         if options.csv and options.csv.is_dir():
             raise InputError(f"--csv must name a file. Received: the folder {options.csv}.")
 
+        files = [file for path in options.images for file in _files_in(path)]
         prefer_backend_of(options.model)
         import_keras()
         from small_vit.results.image_predictions import predict_files
-        from small_vit.results.saved_model import kind_of_outputs, load_model
+        from small_vit.results.saved_model import fit_of, kind_of_outputs, load_model
 
         model, names = load_model(options.model)
-        kind = options.outputs or kind_of_outputs(model)
-        batch_size = min(BATCH_SIZE, len(options.images))
+        kind, fit = options.outputs or kind_of_outputs(model), fit_of(options.model)
+        batch_size = min(BATCH_SIZE, len(files))
         # Results that are printed on the terminal need no progress bar.
         with _progress(hidden=options.csv is None and sys.stdout.isatty()) as progress:
-            paths = progress.track(options.images, description="")
-            predicted = predict_files(model, paths, kind, batch_size, report_and_skip)
+            paths = progress.track(files, description="")
+            predicted = predict_files(model, paths, kind, fit, batch_size, report_and_skip)
             if options.csv:
                 _write_table(options.csv, predicted, names)
             else:
@@ -84,6 +86,19 @@ def main(arguments, prog="small-vit predict"):
     if options.csv:
         print(f"Written to {options.csv}")
     return 1 if unreadable else 0
+
+
+def _files_in(path):
+    """The files below a folder, in order and without hidden ones; for a file itself."""
+    if not path.is_dir():
+        return [path]
+    found = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
+    if not found:
+        raise InputError(f"{path} holds no files.")
+    return found
 
 
 def _progress(hidden):

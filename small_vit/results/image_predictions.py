@@ -1,6 +1,7 @@
 """A model's predictions for image files."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -9,13 +10,16 @@ from small_vit.errors import InputError
 from small_vit.results.saved_model import class_probabilities
 
 
-def predict_files(model, paths, kind, batch_size, on_unreadable):
+def predict_files(model, paths, kind, fit, batch_size, on_unreadable):
     """Predict image files batch by batch, so that memory stays bounded.
+
+    The next batch is read while one is predicted.
 
     Args:
         model: From `load_model`.
         paths: Iterable of the files.
         kind: "logits" or "probabilities": what the model outputs.
+        fit: How an image becomes the model's size (`small_vit.results.saved_model.fit_of`).
         batch_size: Images at a time.
         on_unreadable: Called with the `InputError` of a file that cannot be read.
 
@@ -26,7 +30,7 @@ def predict_files(model, paths, kind, batch_size, on_unreadable):
     Raises:
         InputError: if the model's outputs do not fit `kind`.
     """
-    images = _read_images(paths, model.input_shape[1:], on_unreadable)
+    images = _read_images(paths, model.input_shape[1:], fit, batch_size, on_unreadable)
     while batch := list(itertools.islice(images, batch_size)):
         names, pixels = zip(*batch, strict=True)
         # The last batch is repeated up to full size: one compiled program serves all batches.
@@ -35,10 +39,26 @@ def predict_files(model, paths, kind, batch_size, on_unreadable):
         yield from zip(names, class_probabilities(outputs, kind), strict=True)
 
 
-def _read_images(paths, shape, on_unreadable):
+def _read_images(paths, shape, fit, ahead, on_unreadable):
+    """Yield `(path, image)` in order, reading up to two times `ahead` files before they are used.
+
+    Pillow decodes in several threads at once.
+    """
     height, width, channels = shape
-    for path in paths:
+    paths, waiting = iter(paths), []
+    with ThreadPoolExecutor() as pool:
         try:
-            yield path, read_image(path, (height, width), channels)
-        except InputError as error:
-            on_unreadable(error)
+            while True:
+                for path in itertools.islice(paths, 2 * ahead - len(waiting)):
+                    read = pool.submit(read_image, path, (height, width), channels, fit)
+                    waiting.append((path, read))
+                if not waiting:
+                    return
+                for path, read in waiting[:ahead]:
+                    try:
+                        yield path, read.result()
+                    except InputError as error:
+                        on_unreadable(error)
+                del waiting[:ahead]
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -29,6 +29,9 @@ from small_vit.files import make_folder, read_json, write_json, write_text, writ
 from small_vit.results.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
 from small_vit.results.result import Result
 
+ABOUT = "small_vit.json"
+"""The member of model.keras that holds class names and how images are made its size."""
+
 
 def new_path(config, label):
     """Return a path under runs/ for a new run of `config`, named after the config and the time."""
@@ -193,13 +196,20 @@ class RunDirectory:
             self.write_history(checkpoint.history)
         return checkpoint
 
-    def save_model(self, model, class_names):
-        """Save `model` for use: without optimizer and loss, with the class names in the file."""
+    def save_model(self, model, class_names, fit):
+        """Save `model` for use, without optimizer and loss.
+
+        Args:
+            model: Functional `keras.Model`.
+            class_names: Names of its classes, kept in the file.
+            fit: How images were made its size (`DataConfig.fit`), kept in the file.
+        """
+        about = {"class_names": class_names, "fit": fit}
         with written_whole(self / "model.keras") as partial:
             keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
             # A .keras file is a zip archive; Keras ignores members it does not know.
             with zipfile.ZipFile(partial, "a") as archive:
-                archive.writestr("classes.json", json.dumps(class_names))
+                archive.writestr(ABOUT, json.dumps(about))
 
     def finish(self, result):
         """Write the result. An older result of fewer epochs is kept under another name."""

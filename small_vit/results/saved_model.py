@@ -4,8 +4,9 @@ A model's last layer shows whether its outputs are logits or probabilities (`kin
 values are not used: they may look like either. If the layer does not show it, pass --outputs.
 """
 
+import json
+import zipfile
 from pathlib import Path
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -13,7 +14,23 @@ from scipy.special import softmax
 
 from small_vit.errors import InputError
 from small_vit.files import read_json
-from small_vit.results.run_directory import RunDirectory
+from small_vit.results.run_directory import ABOUT, RunDirectory
+
+CALIBRATION = "calibration"
+"""Name of the layer that divides a calibrated model's logits by their temperature."""
+
+
+def calibrated(classifier, temperature):
+    """Return a classifier whose logits are divided by a temperature (temperature scaling).
+
+    Args:
+        classifier: Functional `keras.Model` that returns logits.
+        temperature: Float above 0.
+
+    Source: Guo et al., arXiv 1706.04599, section 4.2.
+    """
+    scale = keras.layers.Rescaling(1 / temperature, dtype="float32", name=CALIBRATION)
+    return keras.Model(classifier.inputs[0], scale(classifier.outputs[0]), name=classifier.name)
 
 
 def load_model(path):
@@ -23,27 +40,24 @@ def load_model(path):
         path: Run directory or `.keras` file.
 
     Returns:
-        `(keras.Model, list of str)`. Without a classes.json next to the model, names are
-        "class 0", "class 1", … A model with one output has two classes (`class_probabilities`).
+        `(keras.Model, list of str)`. The names are those of a classes.json next to the model, else
+        those in the file itself, else "class 0", "class 1", … A model with one output has two
+        classes (`class_probabilities`).
 
     Raises:
         InputError: if there is no model, if it does not classify images of one size, or if its
             classes.json names another number of classes.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no {path}. Name the folder of a run, or a .keras file.")
-    file = path / "model.keras" if path.is_dir() else path
-    if not file.exists():
-        _refuse_folder_without_model(path)
+    file = _model_file(path)
     try:
         model = keras.saving.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} is no saved model that Keras can load: {error}") from error
     classes = _count_classes(model, file)
     names_file = file.with_name("classes.json")
     if not names_file.exists():
-        return model, [f"class {index}" for index in range(classes)]
+        numbered = [f"class {index}" for index in range(classes)]
+        return model, _about(file).get("class_names", numbered)
     names = read_json(names_file)
     if not isinstance(names, list) or len(names) != classes:
         received = f"{len(names)} names" if isinstance(names, list) else type(names).__name__
@@ -53,6 +67,33 @@ def load_model(path):
             "then numbered."
         )
     return model, names
+
+
+def fit_of(path):
+    """Return how images are made the size of a saved model: its run's `DataConfig.fit`.
+
+    Args:
+        path: Run directory or `.keras` file.
+
+    Returns:
+        "crop", "squash" or "pad"; "crop" for a model that this package did not save.
+    """
+    return _about(_model_file(path)).get("fit", "crop")
+
+
+def _about(file):
+    with zipfile.ZipFile(file) as archive:
+        return json.loads(archive.read(ABOUT)) if ABOUT in archive.namelist() else {}
+
+
+def _model_file(path):
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no {path}. Name the folder of a run, or a .keras file.")
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.exists():
+        _refuse_folder_without_model(path)
+    return file
 
 
 def _refuse_folder_without_model(folder):
@@ -98,6 +139,8 @@ def kind_of_outputs(model):
             these are labels that do not exclude each other, not classes.
     """
     layer = _last_layer(model)
+    if layer.name == CALIBRATION:
+        return "logits"
     activation = getattr(layer, "activation", None)
     if isinstance(layer, keras.layers.Softmax):
         activation = keras.activations.softmax

@@ -17,10 +17,11 @@ from small_vit.recipes import changes_from_recipe
 from small_vit.report.run_report import write_report
 from small_vit.results.checkpoint import Checkpoint
 from small_vit.results.environment import describe_environment, peak_memory_mb
-from small_vit.results.metrics import full_metrics
+from small_vit.results.evaluation import evaluate
 from small_vit.results.predictions import predict_logits
 from small_vit.results.result import Result
 from small_vit.results.run_directory import RunDirectory, new_path
+from small_vit.results.saved_model import calibrated
 from small_vit.training.callbacks import (
     FirstStep,
     RunFiles,
@@ -145,13 +146,22 @@ def run_experiment(
 
         # ------------------------- test: once, after all training
         logits = predict_logits(model, dataset.test, config.train.batch_size)
+        held_out = None
+        if validation is not None and (config.train.calibrate or prepared.positive is not None):
+            held_out = predict_logits(model, validation, config.train.batch_size), validation.labels
         seconds = earlier + time.perf_counter() - started
         times = {}
         if not resume:
             times["train_seconds"] = round(trained - first_step.ended, 1)
             times["start_seconds"] = round(first_step.seconds_of_process, 1)
+        measured = evaluate(
+            logits, dataset.test.labels, prepared.positive, held_out, config.train.calibrate
+        )
+        classifier = model.classifier
+        if config.train.calibrate:
+            classifier = calibrated(classifier, measured.metrics["temperature"])
         if hosts.is_first():
-            directory.save_model(model.classifier, dataset.class_names)
+            directory.save_model(classifier, dataset.class_names, config.data.fit)
 
     multiply_adds = count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes)
     result = Result(
@@ -159,7 +169,8 @@ def run_experiment(
         dataset=config.data.name,
         arm=config.arm,
         seed=config.train.seed,
-        metrics=full_metrics(logits, dataset.test.labels),
+        metrics=measured.metrics,
+        intervals=measured.intervals,
         validation={
             name.removeprefix("val_"): value
             for name, value in history[kept].items()
@@ -189,7 +200,7 @@ def run_experiment(
         **times,
     )
     if hosts.is_first():
-        write_report(directory, config, result, model.classifier, logits, dataset)
+        write_report(directory, config, result, classifier, measured.logits, dataset)
         directory.finish(result)
     return result
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from layer_harness import BACKEND, close, normal, randomize, to_numpy
-from small_vit import create_vit_classifier
+from tiny import tiny_classifier
 
 pytestmark = pytest.mark.any_backend
 
@@ -75,16 +75,5 @@ def test_same_weights_give_the_same_logits(other, tmp_path):
 
 
 def make(**fields):
-    model = create_vit_classifier(
-        input_shape=(8, 8, 3),
-        num_classes=5,
-        image_size=12,
-        patch_size=4,
-        projection_dim=8,
-        num_layers=2,
-        num_heads=2,
-        key_dim=4,
-        head_units=(6,),
-        **fields,
-    )
-    return randomize(model)
+    small = {"image_size": 12, "num_layers": 2, "pooling": "flatten", "head_units": (6,)}
+    return randomize(tiny_classifier((8, 8, 3), 5, **(small | fields)))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from small_vit import ViTConfig
-from small_vit.models.registry import build_classifier
+from tiny import tiny_classifier
 
 pytestmark = pytest.mark.any_backend
 
@@ -96,19 +95,8 @@ except AttributeError as error:
 def saved_model(tmp_path_factory):
     """File of a model that has each of the package's layers that a model can hold."""
     path = tmp_path_factory.mktemp("saved") / "model.keras"
-    config = ViTConfig(
-        image_size=8,
-        patch_size=4,
-        projection_dim=8,
-        num_layers=1,
-        num_heads=1,
-        key_dim=8,
-        dropout=0.1,
-        stochastic_depth=0.1,
-        pooling="class_token",
-        head_units=(),
-    )
-    build_classifier(config, (6, 6, 1), 3).save(path)
+    random = {"dropout": 0.1, "stochastic_depth": 0.1}
+    tiny_classifier((6, 6, 1), 3, pooling="class_token", **random).save(path)
     return path
 
 

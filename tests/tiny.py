@@ -3,8 +3,6 @@
 from small_vit import create_vit_classifier
 
 TINY = {
-    "input_shape": (8, 8, 1),
-    "num_classes": 10,
     "image_size": 8,
     "patch_size": 4,
     "projection_dim": 8,
@@ -17,6 +15,8 @@ TINY = {
 NO_DROPOUT = dict.fromkeys(("dropout", "attention_dropout", "head_dropout"), 0.0)
 
 
-def tiny_classifier(**fields):
-    """Return `create_vit_classifier` of `TINY`, with these arguments changed."""
-    return create_vit_classifier(**(TINY | fields))
+def tiny_classifier(input_shape=(8, 8, 1), num_classes=10, **fields):
+    """Return `create_vit_classifier` of `TINY`, with these of its fields changed."""
+    return create_vit_classifier(
+        input_shape=input_shape, num_classes=num_classes, **(TINY | fields)
+    )

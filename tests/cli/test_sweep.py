@@ -16,18 +16,15 @@ from small_vit.results.rows import append_rows, config_hash, read_rows
 from small_vit.results.run_directory import RunDirectory
 from small_vit.sweeps import SWEEPS, Sweep, local, runner
 from small_vit.training.callbacks import TrainingDiverged
+from tiny import TINY
 
 pytestmark = pytest.mark.any_backend
 
 ROOT = Path(__file__).parents[2]
-TINY = {
-    "model": {"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
-    "data": {"train_examples": 128},
-}
 SWEEP = Sweep(
     "Does a tiny model learn a temperature?",
     {
-        "size": {"tiny": TINY},
+        "size": {"tiny": {"model": TINY, "data": {"train_examples": 128}}},
         "temperature": {
             "none": {"model": {"temperature": "none"}},
             "layer": {"model": {"temperature": "layer"}},

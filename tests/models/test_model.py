@@ -19,17 +19,9 @@ from layer_harness import (
 from small_vit import AdamW, RandomAffine, ViTConfig, create_vit_classifier
 from small_vit.errors import InputError
 from small_vit.layers.transformer_block import transformer_blocks
+from tiny import NO_DROPOUT, TINY, tiny_classifier
 
-TINY = {
-    "image_size": 8,
-    "patch_size": 4,
-    "projection_dim": 8,
-    "num_layers": 2,
-    "num_heads": 2,
-    "key_dim": 4,
-    "head_units": (6,),
-}
-NO_DROPOUT = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
+SMALL = TINY | {"num_layers": 2, "pooling": "flatten", "head_units": (6,)}
 PAPER_PARTS = {
     "qkv_bias": False,
     "mlp_output_activation": False,
@@ -48,11 +40,8 @@ KEY_BIAS = "key/bias"
 ARMS = [pytest.param(True, id="vanilla"), pytest.param(False, id="spt+lsa")]
 
 
-def tiny(input_shape=(8, 8, 3), num_classes=5, **kwargs):
-    model = create_vit_classifier(
-        input_shape=input_shape, num_classes=num_classes, **{**TINY, **kwargs}
-    )
-    return randomize(model)
+def small(input_shape=(8, 8, 3), num_classes=5, **fields):
+    return randomize(tiny_classifier(input_shape, num_classes, **(SMALL | fields)))
 
 
 def images_of(shape=(3, 8, 8, 3)):
@@ -164,9 +153,9 @@ def gelu(x):
     ],
 )
 def test_whole_model_against_numpy(fields, vanilla):
-    model = tiny(vanilla=vanilla, **fields)
+    model = small(vanilla=vanilla, **fields)
     images = normal((3, 8, 8, 3))
-    config = ViTConfig().replace(**{**TINY, **fields})
+    config = ViTConfig().replace(**{**SMALL, **fields})
 
     expected = Reference(model, config.vanilla() if vanilla else config)(images)
 
@@ -189,7 +178,7 @@ def test_vanilla_takes_the_weights_of_the_same_model_in_plain_keras_layers():
     x = layers.Dense(6, activation="gelu")(x)
     plain = keras.Model(images, layers.Dense(5)(x))
 
-    model = tiny(vanilla=True)
+    model = small(vanilla=True)
     for target, source in zip(plain.weights, model.trainable_variables, strict=True):
         target.assign(to_numpy(source).reshape(target.shape))
 
@@ -239,7 +228,7 @@ def trainable_parameters(model):
 @pytest.mark.parametrize("vanilla", ARMS)
 @pytest.mark.parametrize("form", ["divisor", "multiplier"])
 def test_every_trainable_variable_gets_a_gradient(vanilla, form):
-    model = tiny(vanilla=vanilla, temperature_form=form, **NO_DROPOUT)
+    model = small(vanilla=vanilla, temperature_form=form, **NO_DROPOUT)
     images, labels = normal((4, 8, 8, 3)), np.arange(4)
 
     def loss(forward):
@@ -270,7 +259,7 @@ def test_every_trainable_variable_gets_a_gradient(vanilla, form):
     ],
 )
 def test_every_trainable_variable_moves_in_one_training_step(fields):
-    model = tiny(**fields, num_layers=1, pooling="class_token")
+    model = small(**fields, num_layers=1, pooling="class_token")
     model.compile(
         optimizer=AdamW(learning_rate=1e-2, weight_decay=0.0),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -288,20 +277,20 @@ def test_every_trainable_variable_moves_in_one_training_step(fields):
 
 
 def test_uint8_and_float_images_give_the_same():
-    model = tiny()
+    model = small()
     model.get_layer("normalization").adapt(images_of((16, 8, 8, 3)))
 
     close(model(images_of()), model(images_of().astype("float32")), 0)
 
 
 def test_normalization_is_the_identity_until_it_is_adapted():
-    layer = tiny().get_layer("normalization")
+    layer = small().get_layer("normalization")
 
     close(layer(images_of()), images_of(), 1e-6)
 
 
 def test_normalization_adapts_to_each_channel():
-    model = tiny()
+    model = small()
     images = images_of((32, 8, 8, 3)) // np.array([1, 2, 3], "uint8")
 
     model.get_layer("normalization").adapt(images)
@@ -312,8 +301,8 @@ def test_normalization_adapts_to_each_channel():
 
 
 def test_given_normalization_replaces_the_default():
-    halved = tiny(normalization=keras.layers.Rescaling(0.5))
-    raw = tiny(normalization=keras.layers.Rescaling(1.0))
+    halved = small(normalization=keras.layers.Rescaling(0.5))
+    raw = small(normalization=keras.layers.Rescaling(1.0))
     raw.set_weights(halved.get_weights())
 
     images = normal((3, 8, 8, 3))
@@ -323,8 +312,8 @@ def test_given_normalization_replaces_the_default():
 @pytest.mark.parametrize("sides", [(12, 16), (6, 8), (4, 12)])
 def test_images_are_resized_to_image_size(sides):
     """Antialiased where they shrink: Keras's operation is, if told to, and enlarges the same."""
-    resizing = tiny(input_shape=(*sides, 3))
-    direct = tiny()
+    resizing = small(input_shape=(*sides, 3))
+    direct = small()
     direct.set_weights(resizing.get_weights())
     images = normal((3, *sides, 3))
 
@@ -336,11 +325,11 @@ def test_images_are_resized_to_image_size(sides):
 @pytest.mark.parametrize("pooling", ["flatten", "mean"])
 def test_keras_image_data_format_changes_nothing(pooling):
     images = normal((3, 12, 16, 3))
-    expected = logits_of(tiny(input_shape=(12, 16, 3), pooling=pooling), images)
+    expected = logits_of(small(input_shape=(12, 16, 3), pooling=pooling), images)
 
     keras.config.set_image_data_format("channels_first")
     try:
-        logits = logits_of(tiny(input_shape=(12, 16, 3), pooling=pooling), images)
+        logits = logits_of(small(input_shape=(12, 16, 3), pooling=pooling), images)
     finally:
         keras.config.set_image_data_format("channels_last")
 
@@ -348,7 +337,7 @@ def test_keras_image_data_format_changes_nothing(pooling):
 
 
 def test_plain_call_is_inference_with_resizing():
-    model = tiny(input_shape=(12, 16, 3))
+    model = small(input_shape=(12, 16, 3))
     images = normal((3, 12, 16, 3))
 
     close(model(images), logits_of(model, images))
@@ -365,7 +354,7 @@ def test_plain_call_is_inference_with_resizing():
     ids=["non-square", "non-square-patch", "overlapping", "overlapping-one-way"],
 )
 def test_geometry(fields, tokens):
-    model = tiny(**fields)
+    model = small(**fields)
 
     assert model.get_layer("block_0").output.shape == (None, tokens, 8)
     images = normal((2, *model.input_shape[1:]))
@@ -379,7 +368,7 @@ def test_pooling_and_positions_go_together(pooling, position_embedding):
         input_shape=(8, 12, 3),
         num_classes=5,
         **{
-            **TINY,
+            **SMALL,
             "image_size": (8, 12),
             "num_layers": 0,
             "pooling": pooling,
@@ -398,7 +387,7 @@ def test_pooling_and_positions_go_together(pooling, position_embedding):
 )
 def test_blocks_are_skipped_by_their_depths_rate(rule, rates):
     blocks = transformer_blocks(
-        tiny(num_layers=4, stochastic_depth=0.2, stochastic_depth_rule=rule)
+        small(num_layers=4, stochastic_depth=0.2, stochastic_depth_rule=rule)
     )
     np.testing.assert_allclose([block.skip_mlp.rate for block in blocks], rates)
     np.testing.assert_allclose([block.skip_attention.rate for block in blocks], rates)
@@ -406,8 +395,8 @@ def test_blocks_are_skipped_by_their_depths_rate(rule, rates):
 
 def test_positions_reach_the_model():
     images = np.ones((1, 8, 8, 3), "float32")
-    without = tiny(**NO_SPT, position_embedding="none", num_layers=0)
-    with_ = tiny(**NO_SPT, position_embedding="sincos2d", num_layers=0)
+    without = small(**NO_SPT, position_embedding="none", num_layers=0)
+    with_ = small(**NO_SPT, position_embedding="sincos2d", num_layers=0)
 
     def tokens(model):
         return to_numpy(keras.Model(model.input, model.get_layer("encoder").output)(images))
@@ -417,25 +406,25 @@ def test_positions_reach_the_model():
 
 
 def test_vanilla_is_its_explicit_switches():
-    explicit = tiny(**NO_SPT, **NO_LSA)
+    explicit = small(**NO_SPT, **NO_LSA)
 
-    assert tiny(vanilla=True).get_config() == explicit.get_config()
+    assert small(vanilla=True).get_config() == explicit.get_config()
 
 
 def test_config_and_keywords_are_the_same():
-    config = ViTConfig(**TINY)
+    config = ViTConfig(**SMALL)
 
     of_config = create_vit_classifier(config, input_shape=(8, 8, 3), num_classes=5)
     changed = create_vit_classifier(config, input_shape=(8, 8, 3), num_classes=5, num_layers=1)
 
-    assert of_config.get_config() == tiny().get_config()
-    assert changed.get_config() == tiny(num_layers=1).get_config()
+    assert of_config.get_config() == small().get_config()
+    assert changed.get_config() == small(num_layers=1).get_config()
 
 
 def test_kernels_and_embeddings_start_as_asked():
     model = create_vit_classifier(
         input_shape=(8, 8, 3),
-        **{**TINY, **NO_SPT, "projection_dim": 256, "patch_size": 1, "num_layers": 1},
+        **{**SMALL, **NO_SPT, "projection_dim": 256, "patch_size": 1, "num_layers": 1},
         embedding_initializer="standard_normal",
         kernel_initializer="xavier_normal",
     )
@@ -531,7 +520,7 @@ def reload(name):
 )
 @pytest.mark.parametrize("kwargs", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_every_configuration_survives_every_format(kwargs, copy, tmp_path):
-    model = tiny(**kwargs)
+    model = small(**kwargs)
     shape = (3, *model.input_shape[1:])
     model.get_layer("normalization").adapt(images_of((16, *shape[1:])))
 
@@ -544,7 +533,7 @@ def test_every_configuration_survives_every_format(kwargs, copy, tmp_path):
 @pytest.mark.parametrize("sides", [(12, 16), (6, 8)])
 @pytest.mark.parametrize("saved_as", ["model.keras", "model.h5", "json"])
 def test_saved_model_resizes_as_before(saved_as, sides, tmp_path):
-    model, images = tiny(input_shape=(*sides, 3)), normal((3, *sides, 3))
+    model, images = small(input_shape=(*sides, 3)), normal((3, *sides, 3))
 
     if saved_as == "json":
         loaded = keras.models.model_from_json(model.to_json())
@@ -563,7 +552,7 @@ def ensemble(*members):
 
 
 def test_an_ensemble_predicts_the_mean_and_can_be_saved(tmp_path):
-    members = [randomize(tiny(name=f"member_{seed}"), seed) for seed in range(2)]
+    members = [randomize(small(name=f"member_{seed}"), seed) for seed in range(2)]
     first, second = (to_numpy(logits_of(member, images_of())) for member in members)
     assert np.abs(first - second).max() > 0.1
 
@@ -576,7 +565,7 @@ def test_an_ensemble_predicts_the_mean_and_can_be_saved(tmp_path):
 
 
 def test_a_loaded_model_is_renamed_for_an_ensemble(tmp_path):
-    model = tiny()
+    model = small()
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
 
@@ -586,15 +575,15 @@ def test_a_loaded_model_is_renamed_for_an_ensemble(tmp_path):
 
 
 def test_the_models_name():
-    assert tiny().name == "small_vit"
-    assert tiny(name="other").name == "other"
+    assert small().name == "small_vit"
+    assert small(name="other").name == "other"
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_logits_are_float32_under_mixed_precision(policy):
     keras.config.set_dtype_policy(policy)
     try:
-        model = tiny()
+        model = small()
     finally:
         keras.config.set_dtype_policy("float32")
 
@@ -607,15 +596,15 @@ def test_logits_are_float32_under_mixed_precision(policy):
 
 
 def test_augmentation_changes_nothing_in_inference():
-    augmented = tiny(augmentation=RandomAffine(rotation=0.2, seed=0))
-    plain = tiny()
+    augmented = small(augmentation=RandomAffine(rotation=0.2, seed=0))
+    plain = small()
     images = normal((3, 8, 8, 3))
 
     close(logits_of(augmented, images), logits_of(plain, images), 1e-6)
 
 
 def test_augmentation_acts_in_training():
-    augmented = tiny(augmentation=RandomAffine(rotation=0.2, seed=0), **NO_DROPOUT)
+    augmented = small(augmentation=RandomAffine(rotation=0.2, seed=0), **NO_DROPOUT)
     images = normal((3, 8, 8, 3))
 
     difference = to_numpy(augmented(images, training=True)) - to_numpy(augmented(images))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from layer_harness import to_numpy
-from small_vit import ExperimentConfig, PaddedRandomCrop, create_vit_classifier
+from small_vit import ExperimentConfig, PaddedRandomCrop
 from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
 from small_vit.plots import (
@@ -35,19 +35,12 @@ from small_vit.plots.patches import assemble, shifted_patches
 from small_vit.plots.sources import read_histories
 from small_vit.recipes import keras_example
 from small_vit.results.run_directory import RunDirectory
+from tiny import TINY, tiny_classifier
 
 pytestmark = pytest.mark.any_backend
 
 ROOT = Path(__file__).parents[2]
-TINY = {
-    "image_size": 8,
-    "patch_size": 2,
-    "projection_dim": 8,
-    "num_layers": 2,
-    "num_heads": 2,
-    "key_dim": 4,
-    "head_units": (),
-}
+SMALL = TINY | {"patch_size": 2, "num_layers": 2, "pooling": "flatten"}
 
 # Where each copy's content moves, (down, right) in shift lengths.
 MOVES = {
@@ -63,8 +56,8 @@ MOVES = {
 }
 
 
-def tiny_model(input_shape=(8, 8, 1), **fields):
-    return create_vit_classifier(input_shape=input_shape, num_classes=10, **(TINY | fields))
+def small_model(**fields):
+    return tiny_classifier(**(SMALL | fields))
 
 
 def random_image(*shape):
@@ -210,7 +203,7 @@ def test_rollout_is_the_product_of_the_mean_heads_with_shortcuts():
 
 @pytest.mark.parametrize("masked", [True, False])
 def test_attention_scores_are_probabilities_and_the_mask_empties_their_diagonal(masked):
-    scores = attention_scores(tiny_model(diagonal_mask=masked), random_image(3, 8, 8, 1))
+    scores = attention_scores(small_model(diagonal_mask=masked), random_image(3, 8, 8, 1))
     assert [block.shape for block in scores] == [(3, 2, 16, 16)] * 2
     for block in scores:
         np.testing.assert_allclose(block.sum(axis=-1), 1, rtol=1e-5)
@@ -219,7 +212,7 @@ def test_attention_scores_are_probabilities_and_the_mask_empties_their_diagonal(
 
 
 def test_attention_scores_are_those_of_the_models_own_blocks():
-    model, images = tiny_model(), random_image(2, 8, 8, 1)
+    model, images = small_model(), random_image(2, 8, 8, 1)
     tokens = keras.Model(model.input, model.get_layer("block_0").output)(images)
     expected = keras.ops.convert_to_numpy(model.get_layer("block_1").attention_scores(tokens))
     np.testing.assert_allclose(attention_scores(model, images)[1], expected, atol=1e-6)
@@ -240,7 +233,7 @@ def test_attention_received_is_the_class_tokens_or_the_mean_of_all():
     ],
 )
 def test_attention_picture_has_a_map_for_each_head_and_block_and_the_rollout(fields, grid, payer):
-    model, image = tiny_model(num_layers=3, **fields), random_image(8, 8, 1)
+    model, image = small_model(num_layers=3, **fields), random_image(8, 8, 1)
     figure = plot_attention(model, image, [f"name{label}" for label in range(10)])
     image_axes, rollout_axes, maps_axes = figure.axes
     assert image_axes.get_title().startswith("predicted: name")
@@ -259,21 +252,21 @@ def test_attention_picture_has_a_map_for_each_head_and_block_and_the_rollout(fie
 
 
 def test_rollout_lies_over_the_pixels_its_patches_are_centred_on():
-    model = tiny_model(patch_size=4, stride=2)
+    model = small_model(patch_size=4, stride=2)
     overlay = plot_attention(model, random_image(8, 8, 1)).axes[1].images[1]
     assert overlay.get_extent() == [1, 7, 7, 1]
 
 
 def test_attention_refuses_other_images_and_models_without_blocks():
     with pytest.raises(InputError, match=r"takes uint8 images of shape \(8, 8, 1\)"):
-        plot_attention(tiny_model(), random_image(8, 8, 3))
+        plot_attention(small_model(), random_image(8, 8, 3))
     with pytest.raises(InputError, match="no transformer block"):
-        plot_attention(tiny_model(num_layers=0), random_image(8, 8, 1))
+        plot_attention(small_model(num_layers=0), random_image(8, 8, 1))
 
 
 def test_temperatures_of_both_forms_are_divisors():
-    divisor = tiny_model(temperature="layer", temperature_form="divisor")
-    multiplier = tiny_model(temperature="head", temperature_form="multiplier")
+    divisor = small_model(temperature="layer", temperature_form="divisor")
+    multiplier = small_model(temperature="head", temperature_form="multiplier")
     np.testing.assert_allclose(temperatures(divisor), [[2], [2]])
     np.testing.assert_allclose(temperatures(multiplier), [[2, 2], [2, 2]])
     multiplier.get_layer("block_1").attention.tau.assign([[0.25], [1.0]])
@@ -287,7 +280,7 @@ def test_temperatures_of_both_forms_are_divisors():
 
 def test_temperatures_of_a_model_without_any_are_refused():
     with pytest.raises(InputError, match="learns no temperature"):
-        plot_temperatures(tiny_model(temperature="none"))
+        plot_temperatures(small_model(temperature="none"))
 
 
 def test_temperatures_over_training_are_a_line_a_block():
@@ -391,7 +384,7 @@ def test_read_image_names_what_it_cannot_read(tmp_path):
 
 def make_run(path, seed=0, arm="spt+lsa", **model):
     config = ExperimentConfig(arm=arm).replace(
-        model=TINY | model, data={"dataset": "digits"}, train={"seed": seed}
+        model=SMALL | model, data={"dataset": "digits"}, train={"seed": seed}
     )
     run = RunDirectory(path)
     run.create(config, environment={}, class_names=[str(digit) for digit in range(10)])
@@ -430,7 +423,7 @@ def run_script(monkeypatch, capsys, name, *arguments):
 def finished_run(tmp_path):
     run = make_run(tmp_path / "run")
     run.write_history([row | {"temperature_1": 2.0} for row in history(3, 2)])
-    run.save_model(tiny_model())
+    run.save_model(small_model())
     return run.path
 
 

@@ -17,15 +17,14 @@ from small_vit.results.run_directory import RunDirectory
 from small_vit.sweeps import SWEEPS, plan_runs
 from small_vit.sweeps.ray_cluster import run_on_ray
 from small_vit.sweeps.runner import run_sweep
+from tiny import TINY
 
 pytestmark = pytest.mark.any_backend
 
 # Long enough that both runs train when a node is killed, even where one has started late; and tiny
 # in all else.
 BASE = digits().replace(
-    model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
-    data={"train_examples": 64},
-    train={"epochs": 60, "batch_size": 64},
+    model=TINY, data={"train_examples": 64}, train={"epochs": 60, "batch_size": 64}
 )
 
 

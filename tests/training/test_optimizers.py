@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from layer_harness import close, normal, randomize, to_numpy
-from small_vit import AdamW, WarmUpCosine, create_vit_classifier
+from small_vit import AdamW, WarmUpCosine
+from tiny import tiny_classifier
 
 STEPS = 10
 
@@ -92,20 +93,8 @@ KINDS = {
 )
 def test_excluded_kinds_alone_do_not_decay(excluded, rule):
     # As few different shapes as it goes: JAX compiles the update for each.
-    model = create_vit_classifier(
-        input_shape=(8, 8, 1),
-        num_classes=8,
-        image_size=8,
-        patch_size=(2, 4),
-        shifts="none",
-        projection_dim=8,
-        num_layers=1,
-        num_heads=2,
-        key_dim=4,
-        mlp_ratio=1.0,
-        pooling="class_token",
-        head_units=(),
-    )
+    fields = {"patch_size": (2, 4), "shifts": "none", "mlp_ratio": 1.0, "pooling": "class_token"}
+    model = tiny_classifier(num_classes=8, **fields)
     variables = randomize(model).trainable_variables
     before = [to_numpy(variable) for variable in variables]
     optimizer = AdamW(0.1, weight_decay=0.5, decay_rule=rule, decay_exclude=excluded)

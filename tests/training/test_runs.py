@@ -20,12 +20,13 @@ from small_vit.results.saved_model import load_model
 from small_vit.training import callbacks
 from small_vit.training import run as training
 from small_vit.training.callbacks import TrainingDiverged
+from tiny import TINY
 
 
 @pytest.fixture
 def config():
     return digits().replace(
-        model={"num_layers": 1, "projection_dim": 8, "num_heads": 1, "key_dim": 8, "patch_size": 4},
+        model=TINY,
         data={"train_examples": 128},
         train={"epochs": 2, "batch_size": 64},
     )

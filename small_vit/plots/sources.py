@@ -1,6 +1,6 @@
 """Reads the data of pictures: test images, photos, and the histories of run directories."""
 
-from small_vit.data import load_dataset
+from small_vit.data import load_data
 from small_vit.errors import InputError
 from small_vit.results.find_runs import runs_in
 
@@ -28,7 +28,7 @@ def first_test_images(config, count):
         InputError: if the dataset cannot be loaded.
     """
     try:
-        return load_dataset(config.data.dataset, config.data.data_dir).test.read(slice(count))
+        return load_data(config.data, config.model.image_size).test.read(slice(count))
     except InputError as error:
         raise InputError(
             f"The images of the run's dataset cannot be read: {error} You can draw an image file "

@@ -40,6 +40,7 @@ from tiny import TINY, tiny_classifier
 pytestmark = pytest.mark.any_backend
 
 ROOT = Path(__file__).parents[2]
+DIGITS = [str(digit) for digit in range(10)]
 SMALL = TINY | {"patch_size": 2, "num_layers": 2, "pooling": "flatten"}
 
 # Where each copy's content moves, (down, right) in shift lengths.
@@ -387,7 +388,7 @@ def make_run(path, seed=0, arm="spt+lsa", **model):
         model=SMALL | model, data={"dataset": "digits"}, train={"seed": seed}
     )
     run = RunDirectory(path)
-    run.create(config, environment={}, class_names=[str(digit) for digit in range(10)])
+    run.create(config, environment={}, class_names=DIGITS)
     return run
 
 
@@ -423,7 +424,7 @@ def run_script(monkeypatch, capsys, name, *arguments):
 def finished_run(tmp_path):
     run = make_run(tmp_path / "run")
     run.write_history([row | {"temperature_1": 2.0} for row in history(3, 2)])
-    run.save_model(small_model())
+    run.save_model(small_model(), DIGITS, fit="crop")
     return run.path
 
 

@@ -7,10 +7,13 @@ from small_vit.augment.mix import mix_targets
 from small_vit.augment.pipeline import raw_augmentation
 from small_vit.data.statistics import channel_statistics
 from small_vit.models.registry import build_classifier
+from small_vit.training.sam import SharpnessAware
 
 
 def build_training_model(config, dataset):
     """Return the `TrainingModel` of an experiment; its classifier normalises by the training set.
+
+    With `sam_rho` it is a `SharpnessAwareTrainingModel`.
 
     Args:
         config: `ExperimentConfig`.
@@ -27,7 +30,11 @@ def build_training_model(config, dataset):
         keras.layers.Normalization(mean=mean, variance=variance, name="normalization"),
     )
     raw, mix = raw_augmentation(augment, mean, variance)
-    return TrainingModel(classifier, raw, resized, mix)
+    parts = (classifier, raw, resized, mix)
+    train = config.train
+    if train.sam_rho:
+        return SharpnessAwareTrainingModel(*parts, rho=train.sam_rho, adaptive=train.sam_adaptive)
+    return TrainingModel(*parts)
 
 
 class TrainingModel(keras.Model):
@@ -87,3 +94,12 @@ class TrainingModel(keras.Model):
         """Return the metrics of the logits."""
         logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
         return super().compute_metrics(x, y, logits, sample_weight)
+
+
+class SharpnessAwareTrainingModel(SharpnessAware, TrainingModel):
+    """`TrainingModel` that trains with sharpness-aware minimisation.
+
+    Args:
+        *args: As for `TrainingModel`.
+        rho, adaptive: As for `SharpnessAware`.
+    """

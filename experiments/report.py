@@ -11,7 +11,6 @@ import tyro
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
 
 from benchmarks.markdown import speed_tables
-from html_page import html_page
 from row_files import (
     BENCHMARK_COMMAND,
     RESULTS,
@@ -26,6 +25,7 @@ from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text, written_whole
 from small_vit.plots import plot_curves, save
 from small_vit.recipes import PUBLISHED, RECIPES
+from small_vit.report.html_page import html_page
 from small_vit.results.find_runs import find_runs, runs_in
 from small_vit.results.rows import read_rows, rows_by_backend
 from small_vit.results.tables import by_arm, comparison_table

@@ -33,7 +33,13 @@ def main(
     """
     import_keras()
     from small_vit.data.image_files import read_image
-    from small_vit.plots import plot_attention, plot_temperature_history, plot_temperatures, save
+    from small_vit.plots import (
+        learns_temperature,
+        plot_attention,
+        plot_temperature_history,
+        plot_temperatures,
+        save,
+    )
     from small_vit.plots.sources import first_test_image
     from small_vit.results.run_directory import RunDirectory
     from small_vit.results.saved_model import load_model
@@ -45,7 +51,7 @@ def main(
     folder = out or run
     name = f"attention-{image.stem}.png" if image else "attention.png"
     print(save(plot_attention(model, pixels, class_names), folder / name))
-    if config.model.temperature != "none":
+    if learns_temperature(model):
         print(save(plot_temperatures(model), folder / "temperatures.png"))
         history = plot_temperature_history(RunDirectory(run).history())
         print(save(history, folder / "temperature_history.png"))

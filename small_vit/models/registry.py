@@ -25,14 +25,12 @@ class Family:
             "resize" (if it resizes) come first; "pooling" gives the input of the head.
         count: "module:function" from `(config, image_shape, num_classes)` to the `MultiplyAdds` of
             one image's forward pass.
-        pictures: Names of its pictures in `small_vit.report.pictures`.
     """
 
     config: type[Settings]
     plain: dict[str, Any]
     build: str
     count: str
-    pictures: tuple[str, ...] = ()
 
 
 FAMILIES: dict[str, Family] = {
@@ -41,7 +39,6 @@ FAMILIES: dict[str, Family] = {
         plain=PLAIN,
         build="small_vit.models.vit.build:build",
         count="small_vit.models.vit.multiply_adds:count",
-        pictures=("shifted_views", "attention", "temperature_history"),
     ),
 }
 """The families by kind."""

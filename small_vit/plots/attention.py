@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from small_vit.errors import InputError
 from small_vit.layers.transformer_block import transformer_blocks
 from small_vit.plots.colors import line_colors
+from small_vit.plots.labels import fitted
 from small_vit.plots.patches import assemble, unit_image
 
 _WIDTH = 12.0
@@ -119,6 +120,12 @@ def plot_attention(model, image, class_names=None):
     return figure
 
 
+def learns_temperature(model):
+    """Return whether the blocks of a model learn the temperature of their softmax."""
+    blocks = transformer_blocks(model)
+    return bool(blocks) and all(block.temperature != "none" for block in blocks)
+
+
 def temperatures(model):
     """Return the divisor of the attention scores of each block, before the softmax.
 
@@ -132,7 +139,7 @@ def temperatures(model):
         InputError: if the model learns no temperature.
     """
     blocks = _blocks(model)
-    if any(block.temperature == "none" for block in blocks):
+    if not learns_temperature(model):
         raise InputError(
             "The model learns no temperature (temperature='none'): its scores are always "
             f"divided by sqrt(key_dim) = {math.sqrt(blocks[0].key_dim):.4g}."
@@ -225,7 +232,7 @@ def _numpy(tensor):
 def _prediction(model, image, class_names):
     probabilities = _numpy(ops.softmax(model(image[np.newaxis], training=False)))[0]
     best = int(probabilities.argmax())
-    name = f"class {best}" if class_names is None else class_names[best]
+    name = f"class {best}" if class_names is None else fitted(class_names[best], 100, 10)
     return f"predicted: {name}, {probabilities[best]:.0%}"
 
 

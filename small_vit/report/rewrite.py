@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from small_vit.config import ExperimentConfig
-from small_vit.data import Dataset, load_dataset
+from small_vit.data import Dataset, load_data
 from small_vit.errors import InputError
 from small_vit.report.run_report import write_report
 from small_vit.results.metrics import full_metrics
@@ -55,13 +55,14 @@ def evaluate_run(path, data_dir=None, batch_size=256):
     if run.result() is None:
         raise InputError(f"The run in {path} has not ended. Resume it with --resume {path}.")
     model, _ = load_model(path)
-    dataset = load_dataset(config.data.dataset, data_dir or config.data.data_dir)
+    data = config.data if data_dir is None else config.data.replace(data_dir=str(data_dir))
+    dataset = load_data(data, config.model.image_size)
     logits = predict_logits(model, dataset.test, batch_size)
     return Evaluated(config, dataset, model, logits, full_metrics(logits, dataset.test.labels))
 
 
 def rewrite_report(path, data_dir=None):
-    """Write report.md and the pictures of a finished run again.
+    """Write report.md, report.html and the pictures of a finished run again.
 
     Args:
         path: Run directory.

@@ -1,114 +1,114 @@
-"""report.md: a report of one run, with pictures."""
+"""report.md and report.html: a report of one run, with pictures."""
+
+import warnings
+
+import numpy as np
 
 from small_vit.files import write_text
-from small_vit.models.registry import FAMILIES
-from small_vit.plots import plot_curves, save
+from small_vit.plots import plot_curves
+from small_vit.plots.labels import printable
 from small_vit.recipes import RECIPES, changes_from_recipe
-from small_vit.report.pictures import PICTURES
+from small_vit.report.classes_section import classes_section
+from small_vit.report.data_section import data_section
+from small_vit.report.examples_section import examples_section
+from small_vit.report.html_page import html_page
+from small_vit.report.markdown import escape, join, picture
+from small_vit.report.metrics_table import metrics_table
+from small_vit.report.model_section import model_section
+from small_vit.report.summary import summary
 from small_vit.results.result import passes_suffix
-
-METRICS = {
-    "accuracy": ("top-1 accuracy", "{:.2%}"),
-    "top5_accuracy": ("top-5 accuracy", "{:.2%}"),
-    "loss": ("cross-entropy", "{:.4f}"),
-    "precision": ("precision, mean over classes", "{:.4f}"),
-    "recall": ("recall, mean over classes", "{:.4f}"),
-    "f1": ("F1, mean over classes", "{:.4f}"),
-    "calibration_error": ("expected calibration error", "{:.4f}"),
-}
-"""Label and number format of each metric; others are shown by their own names."""
 
 
 def write_report(directory, config, result, model, logits, dataset):
-    """Write report.md and its pictures into a run directory.
+    """Write report.md, its pictures and per_class.csv into a run directory, and report.html.
+
+    report.html is the same in one file, with the pictures in it.
 
     Args:
         directory: `RunDirectory`.
         config: The run's `ExperimentConfig`.
         result: Its `Result`.
         model: The trained model.
-        logits: `(examples, classes)`, on the test images.
+        logits: `(examples, classes)`, its outputs for the test images.
         dataset: The run's `Dataset`.
     """
-    image, history = dataset.test.read([0])[0], directory.history()
-    save(plot_curves({result.arm: [history]}), directory / "curves.png")
-    sections = []
-    for name in FAMILIES[config.model.kind].pictures:
-        picture = PICTURES[name]
-        figure = picture.draw(config, model, image, dataset.class_names, history)
-        if figure is not None:
-            save(figure, directory / f"{name}.png")
-            sections.append(f"## {picture.heading}\n\n![{picture.description}]({name}.png)\n")
-    names = dataset.class_names
-    label, guess = int(dataset.test.labels[0]), int(logits[0].argmax())
-    pictures = "\n".join(sections)
-    write_text(
-        directory / "report.md",
-        f"""# {result.arm} on {result.dataset}, recipe {result.recipe}, seed {result.seed}
+    title = f"{result.arm} on {result.dataset}, recipe {result.recipe}, seed {result.seed}"
+    history, labels = directory.history(), dataset.test.labels
+    temperature = result.metrics.get("temperature")
+    with warnings.catch_warnings():
+        # Matplotlib's font lacks some scripts. The text has all names as they are.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        text = join(
+            f"# {escape(title)}",
+            summary(config, result, logits, dataset, history),
+            _metrics(config, result, dataset),
+            data_section(directory, dataset),
+            _curves(directory, result, history),
+            classes_section(directory, logits, labels, dataset.class_names, temperature),
+            examples_section(directory, logits, dataset),
+            model_section(directory, model, dataset, logits, history),
+            _how_it_was_made(config, result),
+        )
+    write_text(directory / "report.md", text + "\n")
+    page = html_page(text, printable(title), directory.path)
+    write_text(directory / "report.html", page)
 
-{metrics_table({"test": result.metrics, "validation": result.validation})}
 
-{_test_set(result)}{_averages(config)} The first test image is of {names[label]} and is classified
-as {names[guess]}.
-
-{result.trainable_parameters:,} trainable parameters, {result.forward_flops / 1e9:.3f} GFLOP in an
-image's forward pass (matrix products), {result.train_examples:,} training images, \
-{result.epochs} epochs{passes_suffix(result)} of {result.seconds_per_epoch:.1f} s,
-{result.seconds:.0f} s in total on {result.device} ({result.backend}, \
-{result.precision}){_memory(result)}.
-
-    {result.command}
-
-{_changes(config)}
-
-## Curves
-
-![Loss and accuracy over the epochs](curves.png)
-
-The training loss includes label smoothing, if any, and dropout and augmentation.
-
-{pictures}""",
+def _metrics(config, result, dataset):
+    columns = {"test": result.metrics, "validation": result.validation}
+    intervals = {"test": result.intervals}
+    bracketed = ""
+    if result.intervals:
+        bracketed = "*In brackets: 95 % interval, from a bootstrap over the test images.*"
+    return join(
+        metrics_table(columns, intervals, dataset.num_classes),
+        _positive_class(config, result, dataset),
+        bracketed,
     )
 
 
-def metrics_table(columns):
-    """Return a Markdown table of metrics, one per row.
+def _positive_class(config, result, dataset):
+    if "precision_positive" not in result.metrics:
+        return ""
+    rarer = int(np.bincount(dataset.train.labels, minlength=2).argmin())
+    told = f"The positive class is {escape(config.data.positive or dataset.class_names[rarer])}."
+    if "threshold" in result.metrics:
+        told += (
+            " At the threshold, which is chosen on validation, an image is of it from a "
+            f"probability of {result.metrics['threshold']:.1%} on."
+        )
+    return told
 
-    Args:
-        columns: Dicts of metrics by heading; empty ones are left out.
-    """
-    columns = {heading: metrics for heading, metrics in columns.items() if metrics}
-    names = dict.fromkeys(name for metrics in columns.values() for name in metrics)
-    ordered = [name for name in METRICS if name in names]
-    ordered += [name for name in names if name not in METRICS]
-    lines = [f"| | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    for name in ordered:
-        label, form = METRICS.get(name, (name, "{:.4f}"))
-        cells = [form.format(of[name]) if name in of else "" for of in columns.values()]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+
+def _curves(directory, result, history):
+    figure = plot_curves({printable(result.arm): [history]})
+    return join(
+        "## Curves",
+        picture(directory, "curves.png", figure, "Loss and accuracy over the epochs"),
+        "*The training loss includes label smoothing, if any, and dropout and augmentation.*",
+    )
+
+
+def _how_it_was_made(config, result):
+    stopped = "" if result.stopped_after is None else f", stopped after {result.stopped_after}"
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    return join(
+        "## How it was made",
+        f"    {printable(result.command)}",
+        _changes(config),
+        f"{result.trainable_parameters:,} trainable parameters, {result.forward_flops / 1e9:.3f} "
+        "GFLOP in an image's forward pass (matrix products), "
+        f"{result.train_examples:,} training images, {result.epochs} epochs"
+        f"{passes_suffix(result)} of {result.seconds_per_epoch:.1f} s{stopped}, "
+        f"{result.seconds:.0f} s in total on {escape(result.device)} ({result.backend}, "
+        f"{result.precision}){_memory(result)}.",
+        f"Code: commit {escape(result.commit)}. Versions: {escape(versions)}.",
+    )
 
 
 def _memory(result):
     peak = result.peak_memory_mb
     return "" if peak is None else f", at most {peak:,} MB of memory in the process"
-
-
-def _test_set(result):
-    if not result.best_on_test:
-        return "The test set was used once, after the last epoch."
-    best = result.best_on_test
-    return (
-        "Validation is on the test set. The best epoch's accuracy there, "
-        f"{best['accuracy']:.2%} (top-5 {best['top5_accuracy']:.2%}), was chosen on the test set "
-        "itself."
-    )
-
-
-def _averages(config):
-    if not config.train.ema_momentum:
-        return ""
-    return " The test is of the averaged weights, validation of the weights as they were trained."
 
 
 def _changes(config):
@@ -117,4 +117,5 @@ def _changes(config):
     changes = changes_from_recipe(config)
     if not changes:
         return f"Every setting is the recipe's ({config.recipe})."
-    return f"Changed from the recipe {config.recipe}:\n\n" + "\n".join(f"- {c}" for c in changes)
+    lines = "\n".join(f"- {escape(change)}" for change in changes)
+    return f"Changed from the recipe {config.recipe}:\n\n{lines}"

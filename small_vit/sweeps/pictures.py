@@ -2,7 +2,7 @@
 
 import keras
 
-from small_vit.plots import plot_arms, plot_over, plot_temperatures
+from small_vit.plots import learns_temperature, plot_arms, plot_over, plot_temperatures
 
 
 def plot_sweep(sweep, summaries):
@@ -39,9 +39,11 @@ def plot_learned_temperatures(runs):
     Returns:
         The figure; None if no run remains.
     """
+    files = {run.name: run.directory / "model.keras" for run in runs}
     models = {
-        run.name: keras.saving.load_model(run.directory / "model.keras", compile=False)
-        for run in runs
-        if run.config.model.temperature != "none" and (run.directory / "model.keras").exists()
+        name: keras.saving.load_model(file, compile=False)
+        for name, file in files.items()
+        if file.exists()
     }
-    return plot_temperatures(models) if models else None
+    learned = {name: model for name, model in models.items() if learns_temperature(model)}
+    return plot_temperatures(learned) if learned else None

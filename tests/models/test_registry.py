@@ -12,7 +12,6 @@ from small_vit.models.registry import (
     count_multiply_adds,
     model_config,
 )
-from small_vit.report.pictures import PICTURES
 
 IMAGE_SHAPE = (8, 8, 3)
 
@@ -53,9 +52,8 @@ def test_the_plain_version_has_no_part_of_the_paper(config):
     assert plain.count_params() < build_classifier(config, IMAGE_SHAPE, 5).count_params()
 
 
-def test_a_family_counts_its_work_and_names_pictures_that_exist(config):
+def test_a_family_counts_its_work(config):
     assert count_multiply_adds(config, IMAGE_SHAPE, 5).total > 0
-    assert set(FAMILIES[config.kind].pictures) <= set(PICTURES)
 
 
 def test_an_unknown_kind_is_refused():

@@ -32,6 +32,7 @@ _MODULES = {
     ),
     "small_vit.models.vit.build": ("create_vit_classifier",),
     "small_vit.models.vit.config": ("ViTConfig",),
+    "small_vit.training.losses": ("CrossEntropy", "FocalLoss", "NegativeLogLikelihood"),
     "small_vit.training.optimizers": ("AdamW",),
     "small_vit.training.schedules": ("WarmUpCosine",),
 }

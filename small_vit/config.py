@@ -164,7 +164,7 @@ class TrainConfig(Settings):
     """Exponent of the focal loss."""
     class_weights: tuple[str, ...] = ()
     """Weights of the classes in the loss: balanced (inversely proportional to the number of
-    training images), or NAME=WEIGHT for some classes; the others weigh 1."""
+    training images), none, or NAME=WEIGHT for some classes; the others weigh 1."""
     balanced_sampling: bool = False
     """Draw the images of an epoch so that all classes are equally frequent, with repetition."""
     sam_rho: float = 0.0
@@ -222,6 +222,8 @@ class TrainConfig(Settings):
             "keep",
             "'last' with ema_momentum: the averages are known at the end only",
         )
+        if self.class_weights == ("none",):
+            object.__setattr__(self, "class_weights", ())
         kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
         object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))

@@ -2,5 +2,6 @@
 
 import small_vit.augment
 import small_vit.layers
+import small_vit.training.losses
 import small_vit.training.optimizers
 import small_vit.training.schedules  # noqa: F401

@@ -5,7 +5,7 @@ expected result and deviations.
 """
 
 from small_vit.models.registry import FAMILIES
-from small_vit.recipes.folders import folder, folder_large, folder_small
+from small_vit.recipes.folders import folder, folder_large, folder_small, sam_nll
 from small_vit.recipes.references import (
     PUBLISHED,
     keras_example,
@@ -28,6 +28,7 @@ RECIPES = {
     "folder": folder,
     "folder-small": folder_small,
     "folder-large": folder_large,
+    "sam-nll": sam_nll,
 }
 """The recipes by name."""
 

@@ -53,11 +53,10 @@ def evaluate(logits, labels, positive=None, held_out=None, calibrate=False):
         probabilities = _probabilities(logits, positive)
         chosen["threshold"] = threshold
         chosen |= metrics_at(threshold, probabilities, labels == positive)
-    intervals = bootstrap_intervals(logits, labels, positive)
     return Evaluation(
         logits,
         full_metrics(logits, labels, positive) | chosen,
-        {name: [float(low), float(high)] for name, (low, high) in intervals.items()},
+        bootstrap_intervals(logits, labels, positive),
     )
 
 

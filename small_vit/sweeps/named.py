@@ -158,6 +158,16 @@ SWEEPS = {
             },
         },
     ),
+    "sam": Sweep(
+        "Does sharpness-aware minimisation help, plain or adaptive?",
+        {
+            "optimizer": {
+                "plain": {"train": {"sam_rho": 0.0}},
+                "sam": {"train": {"sam_rho": 0.05, "sam_adaptive": False}},
+                "asam": {"train": {"sam_rho": 0.5, "sam_adaptive": True}},
+            }
+        },
+    ),
     "decay": Sweep(
         "At the same number, which weight decay is better: tensorflow-addons' or Keras's?",
         {

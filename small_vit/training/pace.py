@@ -71,8 +71,11 @@ def epochs_within(config, minutes):
             prepared.strategy.devices,
             config.train.passes_per_epoch,
             config.train.drop_last,
+            config.train.balanced_sampling,
         )
-        compile_model(model, config.train, len(batches), prepared.dataset.num_classes)
+        compile_model(
+            model, config.train, len(batches), prepared.dataset.num_classes, prepared.class_weights
+        )
         stopwatch = _Stopwatch()
         engine = make_engine(model, batches)
         engine.run(0, 10**6, [stopwatch])

@@ -9,6 +9,7 @@ import numpy as np
 from small_vit.data import Dataset, Split, hold_out, load_data, take_balanced
 from small_vit.errors import InputError
 from small_vit.training.devices import Strategy, choose_strategy
+from small_vit.training.factories import class_weight_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +64,7 @@ def prepare(config):
             f"train_examples must be at least 1 for each of the {strategy.devices} devices. "
             f"Received: {len(train)} training images."
         )
-    weights = None
-    if config.train.class_weights:
-        from small_vit.training.losses import class_weight_values
-
-        weights = class_weight_values(config.train.class_weights, dataset.class_names, train.labels)
+    weights = class_weight_values(config.train.class_weights, dataset.class_names, train.labels)
     positive = positive_class(config.data.positive, dataset.class_names, train.labels)
     return Prepared(strategy, dataset, train, validation, weights, positive)
 

@@ -97,8 +97,11 @@ def run_experiment(
             strategy.devices,
             config.train.passes_per_epoch,
             config.train.drop_last,
+            config.train.balanced_sampling,
         )
-        compile_model(model, config.train, len(batches), dataset.num_classes)
+        compile_model(
+            model, config.train, len(batches), dataset.num_classes, prepared.class_weights
+        )
         engine = make_engine(model, batches)
         checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
         history, step = checkpoint.history, checkpoint.step

@@ -29,8 +29,8 @@ def fitted(text, width, size):
     """
     text = printable(text)
     shown, kept = text, len(text)
-    while kept > 1 and text_width(shown, size) > width:
-        kept -= 1
+    while kept > 1 and (needed := text_width(shown, size)) > width:
+        kept = max(1, min(kept - 1, int(kept * width / needed)))
         shown = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
     return shown.replace("$", r"\$")  # two $ would make a formula
 

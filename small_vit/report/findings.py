@@ -46,12 +46,13 @@ def guessing(share, name, interval):
 
 def wide_interval(interval, images):
     """Say that there are too few test images, if the interval is wider than 5 points."""
-    width = interval[1] - interval[0]
-    if width <= WIDE:
+    low, high = interval
+    if high - low <= WIDE:
         return None
     return (
-        f"The test set is small: with {images:,} images the interval is {100 * width:.1f} points "
-        "wide. Smaller differences between two models cannot be seen here."
+        f"The test set is small: with {images:,} images the accuracy may be anything from "
+        f"{low:.1%} to {high:.1%}. Differences between two models that are smaller than these "
+        f"{100 * (high - low):.1f} points cannot be seen here."
     )
 
 

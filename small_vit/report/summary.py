@@ -22,7 +22,10 @@ def summary(config, result, logits, dataset, history):
         history: Its epochs, a list of dicts.
     """
     accuracy, images = result.metrics["accuracy"], len(dataset.test)
-    interval = result.intervals.get("accuracy") or _interval(accuracy, images)
+    wilson = _wilson_interval(accuracy, images)
+    told = result.intervals.get("accuracy", wilson)
+    # A bootstrap hardly varies where almost every image is classified correctly.
+    interval = min(told[0], wilson[0]), max(told[1], wilson[1])
     share, name = _commonest(dataset)
     confidence = float(softmax(logits.astype("float64"), axis=-1).max(axis=-1).mean())
     cautions = [
@@ -43,15 +46,14 @@ def summary(config, result, logits, dataset, history):
     if isinstance(dataset, FolderDataset):
         cautions.append(findings.copies_across_splits(copies_in_test(dataset), images))
     return join(
-        f"{findings.accuracy_on_test(accuracy, interval, images)} "
+        f"{findings.accuracy_on_test(accuracy, told, images)} "
         f"{findings.guessing(share, name, interval)}",
         "\n".join(f"- {caution}" for caution in cautions if caution),
         f"{_test_set(result)}{_averages(config)}",
     )
 
 
-def _interval(accuracy, images):
-    """Wilson's interval, for a result that has none of its own."""
+def _wilson_interval(accuracy, images):
     right = round(accuracy * images)
     found = binomtest(right, images).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)

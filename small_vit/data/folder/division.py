@@ -1,6 +1,5 @@
 """Divides labelled images into training, validation and test."""
 
-import re
 from collections import defaultdict
 
 import numpy as np
@@ -9,6 +8,9 @@ from small_vit.data.folder.naming import some
 from small_vit.errors import InputError
 
 PARTS = ("training", "validation", "test")
+
+DRAWS = 10
+"""Of whole groups; the one is kept that is nearest to the wanted number of images of each class."""
 
 
 def divide(
@@ -50,7 +52,7 @@ def divide(
     divided, missing = _given_and_missing(
         parts, validation_fraction, test_fraction, validation_split
     )
-    require_every_class(divided, labels, class_names)
+    require_every_class(np.unique(divided), divided, labels, class_names)
     _require_groups(labels, groups, divided, class_names, list(missing))
     images = np.bincount(labels[divided == "training"], minlength=len(class_names))
     rng = np.random.default_rng(seed)
@@ -59,78 +61,27 @@ def divide(
         wanted = np.maximum(1, np.round(images * fraction)).astype(int)
         held = _hold_out(labels[rows], groups[rows], wanted, len(missing) - done, rng)
         divided[rows[held]] = part
-    require_every_class(divided, labels, class_names)
+    require_every_class(np.unique(divided), divided, labels, class_names)
     return divided
 
 
-def require_every_class(parts, labels, class_names):
-    """Raise an `InputError` if a class has no image in one of the parts that exist.
+def require_every_class(needed, parts, labels, class_names):
+    """Raise an `InputError` if a class has no image in a part.
 
     Args:
+        needed: The parts that must have images of every class.
         parts: str `(images,)`, the part of each image.
         labels: int `(images,)`, its class.
         class_names: Name of class 0, 1, …
     """
-    for part in PARTS:
-        inside = parts == part
-        count = np.bincount(labels[inside], minlength=len(class_names))
+    for part in needed:
+        count = np.bincount(labels[parts == part], minlength=len(class_names))
         absent = [class_names[label] for label in np.flatnonzero(count == 0)]
-        if inside.any() and absent:
+        if absent:
             raise InputError(
                 f"Every class must have images in {part}. Without any: {some(absent)}. Add images "
-                f"of {'it' if len(absent) == 1 else 'them'} there, or remove the class everywhere."
-            )
-
-
-def group_ids(paths, pattern):
-    """Number the groups of files that belong together by their paths.
-
-    Args:
-        paths: Relative path of each file.
-        pattern: Regular expression, searched in each path. Files with the same match, or the same
-            groups of it if it has any, are one group. A file without a match is one of its own.
-
-    Returns:
-        int array `(paths,)`.
-
-    Raises:
-        InputError: if it is no regular expression, or matches no path.
-    """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InputError(
-            f"group_by must be a regular expression. Received: {pattern!r}, which is none: {error}."
-        ) from error
-    matches = [expression.search(path) for path in paths]
-    if not any(matches):
-        raise InputError(
-            f"group_by must match some paths. Received: {pattern!r}, which matches none of "
-            f"{some(paths)}."
-        )
-    ids = {}
-    keys = [
-        ("match", *(match.groups() or [match[0]])) if match else ("path", path)
-        for path, match in zip(paths, matches, strict=True)
-    ]
-    return np.array([ids.setdefault(key, len(ids)) for key in keys])
-
-
-def require_separate(parts, groups, paths):
-    """Raise an `InputError` if a group of `group_by` has images in several given parts.
-
-    Args:
-        parts: For each image its given part, or None.
-        groups: int `(images,)`, from `group_ids`.
-        paths: Relative path of each image.
-    """
-    first = {}
-    for part, group, path in zip(parts, groups.tolist(), paths, strict=True):
-        other, other_path = first.setdefault(group, (part, path))
-        if other != part:
-            raise InputError(
-                f"group_by must not join images of several given parts. It joins {other_path} in "
-                f"{other} and {path} in {part}. Move such images to one part, or change group_by."
+                f"of {'it' if len(absent) == 1 else 'them'}, remove the class everywhere, or, if "
+                "the parts are not yours, draw them with another split_seed."
             )
 
 
@@ -182,45 +133,71 @@ def _hold_out(labels, groups, wanted, kept, rng):
         rng: NumPy's generator.
 
     Returns:
-        bool `(images,)`: those chosen. A class is absent only if no choice of groups was found that
-        has it and leaves enough of the others.
+        bool `(images,)`: those chosen, the best of `DRAWS` draws.
     """
     pairs, images = np.unique(groups * len(wanted) + labels, return_counts=True)
     counts = defaultdict(dict)  # by group, the number of its images of each class
     for pair, number in zip(pairs.tolist(), images.tolist(), strict=True):
         group, label = divmod(pair, len(wanted))
         counts[group][label] = number
+    best, least = set(), (np.inf, np.inf)
+    for _ in range(DRAWS):
+        chosen, off = _draw(counts, wanted.tolist(), kept, rng)
+        if off < least:
+            best, least = chosen, off
+        if least == (0, 0):  # as always without groups
+            break
+    return np.isin(groups, list(best))
+
+
+def _draw(counts, wanted, kept, rng):
+    """Draw groups once, at least one of each class where that leaves enough of the others.
+
+    Args:
+        counts: By group, a dict of the number of its images of each class.
+        wanted: List of the number of images of each class.
+        kept: Number of groups of each class that must not be chosen.
+        rng: NumPy's generator.
+
+    Returns:
+        `(groups, off)`: the set of groups, and how far off it is: the number of classes without an
+        image, and the squared distance of the numbers of images from `wanted`.
+    """
     order = rng.permutation(sorted(counts)).tolist()
     groups_of = defaultdict(list)
     for group in order:
         for label in counts[group]:
             groups_of[label].append(group)
-    spare = {label: len(found) - kept for label, found in groups_of.items()}
-    lacking = dict(enumerate(wanted.tolist()))
+    spare = {label: len(groups) - kept for label, groups in groups_of.items()}
+    lacking = list(wanted)
     chosen = set()
 
     def allowed(group):
         return group not in chosen and all(spare[label] > 0 for label in counts[group])
 
+    def excess(group):
+        """How many images of this group are more than are lacking."""
+        return sum(max(0, number - lacking[label]) for label, number in counts[group].items())
+
     def further_off(group):
-        """By how many images the choice is further from what is wanted, with this group."""
+        """Change of the squared distance from what is wanted, with this group."""
         return sum(
-            abs(lacking[label] - images) - abs(lacking[label])
-            for label, images in counts[group].items()
+            number * (number - 2 * lacking[label]) for label, number in counts[group].items()
         )
 
     def choose(group):
         chosen.add(group)
-        for label, images in counts[group].items():
+        for label, number in counts[group].items():
             spare[label] -= 1
-            lacking[label] -= images
+            lacking[label] -= number
 
     # First one group of each class, rare classes before others that could take their groups.
     for label in sorted(groups_of, key=lambda label: len(groups_of[label])):
         candidates = [group for group in groups_of[label] if allowed(group)]
         if candidates and chosen.isdisjoint(groups_of[label]):
-            choose(min(candidates, key=further_off))
+            choose(min(candidates, key=excess))
     for group in order:
         if allowed(group) and further_off(group) < 0:
             choose(group)
-    return np.isin(groups, list(chosen))
+    absent = sum(chosen.isdisjoint(groups) for groups in groups_of.values())
+    return chosen, (absent, sum(number**2 for number in lacking))

@@ -2,13 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedGroupKFold
 
-from small_vit.data.folder.division import (
-    divide,
-    group_ids,
-    require_every_class,
-    require_separate,
-)
+from small_vit.data.folder.division import divide, require_every_class
+from small_vit.data.folder.groups import group_ids, require_separate
 from small_vit.errors import InputError
 
 pytestmark = pytest.mark.any_backend
@@ -125,7 +122,28 @@ def test_groups_stay_whole(seed):
         assert len(set(found[groups == group])) == 1
     for part in ("validation", "test"):
         shares = np.bincount(labels[found == part]) / np.bincount(labels)
-        assert np.abs(shares - 0.1).max() < 0.04
+        assert np.abs(shares - 0.1).max() < 0.03
+
+
+def test_groups_are_as_even_as_scikit_learns():
+    ours, theirs = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        groups, labels = rng.integers(0, 90, 600), rng.integers(0, 3, 600)
+        folds = StratifiedGroupKFold(10, shuffle=True, random_state=seed)
+        _, rows = next(iter(folds.split(labels, labels, groups)))
+        found = divided([None] * 600, labels, groups, seed=seed)
+        for mean, held in ((ours, found == "test"), (theirs, np.isin(np.arange(600), rows))):
+            mean.append(np.abs(np.bincount(labels[held]) / np.bincount(labels) - 0.1).mean())
+    assert np.mean(ours) < 1.5 * np.mean(theirs)
+
+
+def test_a_group_of_two_classes_is_held_out_about_as_often_as_others():
+    labels = np.repeat([0, 1, 2], 20)
+    groups = np.arange(60)
+    groups[20] = 0
+    draws = [divided([None] * 60, labels, groups, seed=seed)[0] == "test" for seed in range(300)]
+    assert 0.03 < np.mean(draws) < 0.2
 
 
 def test_a_few_large_groups():
@@ -193,9 +211,11 @@ def test_groups_that_cannot_be_divided():
 
 def test_a_class_that_has_lost_its_images():
     parts = np.array(["training", "training", "test", "test"])
-    require_every_class(parts, np.array([0, 1, 0, 1]), NAMES[:2])
-    with pytest.raises(InputError, match=r"in test\. Without any: a\. Add images of it there"):
-        require_every_class(parts, np.array([0, 1, 1, 1]), NAMES[:2])
+    require_every_class(["training", "test"], parts, np.array([0, 1, 0, 1]), NAMES[:2])
+    with pytest.raises(InputError, match=r"in test\. Without any: a\. Add images of it"):
+        require_every_class(["training", "test"], parts, np.array([0, 1, 1, 1]), NAMES[:2])
+    with pytest.raises(InputError, match=r"in validation\. Without any: a, b\."):
+        require_every_class(["validation"], parts, np.array([0, 1, 0, 1]), NAMES[:2])
 
 
 # -------------------------------------------------------------- groups

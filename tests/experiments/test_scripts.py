@@ -9,10 +9,10 @@ import pytest
 pytestmark = pytest.mark.any_backend
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [
-    *(f"experiments/{name}.py" for name in ("ablation", "collect", "compare", "memory", "tables")),
-    *(f"figures/{name}.py" for name in ("attention", "augmentations", "curves", "patches")),
-]
+EXPERIMENTS = ("ablation", "collect", "compare", "memory", "report", "tables")
+FIGURES = ("attention", "augmentations", "curves", "patches")
+SCRIPTS = [f"experiments/{name}.py" for name in EXPERIMENTS]
+SCRIPTS += [f"figures/{name}.py" for name in FIGURES]
 HEAVY = {"keras", "tensorflow", "jax", "torch", "scipy", "sklearn", "matplotlib"}
 
 

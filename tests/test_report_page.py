@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
-from html.parser import HTMLParser
 
 import pytest
+from loaded_page import Loaded
 from made_up import made_up_result
 from matplotlib.figure import Figure
 
@@ -92,22 +92,6 @@ def run_report(*arguments):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["report.py", *map(str, arguments)])
         report.main()
-
-
-class Loaded(HTMLParser):
-    """What a page loads, and its text."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.sources, self.text = [], [], ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.sources += [value for name, value in attributes if name in ("src", "href", "srcset")]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def test_a_comparison_shows_both_arms_their_difference_and_the_published(folder):

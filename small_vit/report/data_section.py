@@ -12,18 +12,25 @@ MOST_LISTED = 20
 """More files than this are not listed."""
 
 
-def data_section(directory, dataset):
+def data_section(directory, config, dataset):
     """Write the pictures of the images into a run directory, and return the Markdown about them.
 
     Args:
         directory: `RunDirectory`.
-        dataset: `Dataset`.
+        config: The run's `ExperimentConfig`.
+        dataset: Its `Dataset`.
     """
     about_files = ()
     if isinstance(dataset, FolderDataset):
         notes = "\n".join(f"- {escape(note)}" for note in dataset.notes)
         about_files = notes, _skipped(dataset.skipped), _duplicates(dataset)
-    return join("## The images", _split_table(dataset), *about_files, _samples(directory, dataset))
+    return join(
+        "## The images",
+        _split_table(dataset),
+        _held_out(config.data, dataset),
+        *about_files,
+        _samples(directory, dataset),
+    )
 
 
 def copies_in_test(dataset):
@@ -52,6 +59,12 @@ def _split_table(dataset):
         for label, name in enumerate(dataset.class_names)
     ]
     return table(["class", *counts], [*rows, total])
+
+
+def _held_out(data, dataset):
+    if dataset.validation is not None or data.validation_split in ("none", "test"):
+        return ""
+    return f"*{data.validation_fraction:.0%} of the training images are for validation.*"
 
 
 def _skipped(skipped):

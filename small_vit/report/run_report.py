@@ -42,7 +42,7 @@ def write_report(directory, config, result, model, logits, dataset):
             f"# {escape(title)}",
             summary(config, result, logits, dataset, history),
             _metrics(config, result, dataset),
-            data_section(directory, dataset),
+            data_section(directory, config, dataset),
             _curves(directory, result, history),
             classes_section(directory, logits, labels, dataset.class_names, temperature),
             examples_section(directory, logits, dataset),

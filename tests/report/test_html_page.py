@@ -1,29 +1,13 @@
 """A page holds all it shows."""
 
 import base64
-from html.parser import HTMLParser
 
 import pytest
+from loaded_page import Loaded
 
 from small_vit.report.html_page import html_page
 
 pytestmark = pytest.mark.any_backend
-
-
-class Loaded(HTMLParser):
-    """The tags of a page, and what they load."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.tags, self.sources, self.text = [], [], ""
-        self.feed(page)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.sources += [value for name, value in attributes if name in ("src", "href", "srcset")]
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.fixture

@@ -197,6 +197,7 @@ def test_many_classes_are_summed_up(tmp_path):
     logits = logits_for(dataset.test.labels, 42)
     told = report(tmp_path / "run", dataset, logits)
     assert "| 42 classes | training | test |" in told and "| fewest of a class | 2 | 3 |" in told
+    assert "10% of the training images are for validation" in told
     assert "Training images of 20 of 42 classes" in told
     assert "confusion.png" not in told and "| class | taken for | images | of the class |" in told
     assert "typical.png" not in told and "| test images |" not in told

@@ -93,7 +93,8 @@ class DataConfig(Settings):
     """Leave out files that cannot be read as images (dataset folder only)."""
     drop_duplicates: bool = False
     """Leave out images that occur twice: all copies of one with several labels, else all but one,
-    which stays in the test set if it is in there (dataset folder only)."""
+    which stays in the test set if it is in there. Of images that only look alike, those in training
+    or validation go if another is in a later part (dataset folder only)."""
     positive: str | None = None
     """Of two classes, the one that precision, recall, F1 and the threshold are about. Default: the
     rarer one in training."""
@@ -114,7 +115,7 @@ class DataConfig(Settings):
         """Name of the dataset in tables and files; for a folder its own name."""
         if self.dataset != "folder" or self.data_dir is None:
             return self.dataset
-        return Path(self.data_dir).expanduser().resolve().stem
+        return Path(self.data_dir).expanduser().resolve().name
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def main(arguments, prog="small-vit train"):
 
         import_keras()
         from small_vit import hosts
+        from small_vit.report.metrics_table import metrics_table
         from small_vit.results.run_directory import RunDirectory, new_path
         from small_vit.results.tables import comparison_table
         from small_vit.training.callbacks import TrainingDiverged
@@ -86,7 +87,12 @@ def main(arguments, prog="small-vit train"):
             print(f"error: {error}", file=sys.stderr)
             return 1
         if hosts.is_first():
-            print(f"\n{comparison_table([result])}\n\nWritten to {directory}")
+            num_classes = len(RunDirectory(directory).class_names())
+            measured = metrics_table(
+                {"test": result.metrics}, {"test": result.intervals}, num_classes
+            )
+            print(f"\n{measured}\n\n{comparison_table([result])}\n")
+            print(f"Written to {directory}; its report is {directory / 'report.html'}")
     return 0
 
 

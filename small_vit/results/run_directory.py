@@ -85,6 +85,10 @@ class RunDirectory:
                 for name, label in zip(dataset.files[part], split.labels, strict=True):
                     table.writerow([part, dataset.class_names[label], name])
 
+    def class_names(self):
+        """Read the class names, a list of str."""
+        return read_json(self / "classes.json")
+
     def started(self):
         """Return whether a run was started here."""
         return (self / "config.json").exists()

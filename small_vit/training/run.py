@@ -10,6 +10,7 @@ from small_vit import hosts
 from small_vit.config import CHECKPOINT_MINUTES
 from small_vit.data import fingerprint
 from small_vit.data.batches import ShuffledBatches
+from small_vit.data.folder.dataset import FolderDataset
 from small_vit.errors import InputError
 from small_vit.models.registry import count_multiply_adds
 from small_vit.quiet import only_errors
@@ -70,6 +71,8 @@ def run_experiment(
     strategy, dataset, validation = prepared.strategy, prepared.dataset, prepared.validation
     if config.train.deterministic:
         make_deterministic()
+    if isinstance(dataset, FolderDataset) and hosts.is_first():
+        print("\n".join(dataset.describe()))
 
     # ------------------------------------------------------- run directory
     environment = describe_environment(strategy.description, fingerprint(dataset))

@@ -40,3 +40,18 @@ class FolderDataset(Dataset):
     duplicates: tuple[Duplicates, ...] = ()
     dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def describe(self):
+        """Return lines for a person: the notes, and how many files were skipped or occur twice."""
+        lines = [f"{self.name}: {len(self.class_names)} classes.", *self.notes]
+        if self.skipped:
+            lines.append(f"Left out: {len(self.skipped)} files that cannot be read as images.")
+        if self.duplicates:
+            parts = sum(len(set(group.parts)) > 1 for group in self.duplicates)
+            classes = sum(len(set(group.classes)) > 1 for group in self.duplicates)
+            lines.append(
+                f"Pictures that occur more than once: {len(self.duplicates)}; {parts} in several "
+                f"splits, {classes} in several classes; files left out: {len(self.dropped)}. "
+                "The report lists them."
+            )
+        return lines

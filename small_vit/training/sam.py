@@ -78,7 +78,8 @@ class _OnJax(_SharpnessAware):
 class _OnVariables(_SharpnessAware):
     """For the backends on which a step reads and writes the variables themselves.
 
-    They never hold the perturbed weights: in the second pass these stand in for them.
+    They never hold the perturbed weights: in the second pass these stand in for them, as the states
+    of before the step do, so that its masks are those of the first. Its own states are dropped.
     """
 
     def _forward(self, x, y, sample_weight):

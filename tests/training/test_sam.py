@@ -150,7 +150,8 @@ def test_steps_equal_numpy_and_the_loss_is_that_at_the_weights(
 def test_the_perturbation_is_as_long_as_rho_and_points_along_the_gradient():
     generator = np.random.default_rng(2)
     gradients = [generator.normal(size=shape).astype("float32") for shape in [(3, 4), (4,)]]
-    way = values(perturbation([*gradients, None], [1.0] * 3, 0.5)[:2])
+    tensors = [ops.convert_to_tensor(each) for each in gradients]
+    way = values(perturbation([*tensors, None], [1.0] * 3, 0.5)[:2])
 
     np.testing.assert_allclose(np.sqrt(sum(np.sum(each**2) for each in way)), 0.5, rtol=1e-6)
     ratios = np.concatenate([(w / g).ravel() for w, g in zip(way, gradients, strict=True)])

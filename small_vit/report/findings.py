@@ -52,7 +52,7 @@ def wide_interval(interval, images):
     return (
         f"The test set is small: with {images:,} images the accuracy may be anything from "
         f"{low:.1%} to {high:.1%}. Differences between two models that are smaller than these "
-        f"{100 * (high - low):.1f} points cannot be seen here."
+        f"{100 * (high - low):.1f} points can hardly be seen here."
     )
 
 

@@ -57,13 +57,15 @@ def write_report(directory, config, result, model, logits, dataset):
 def _metrics(config, result, dataset):
     columns = {"test": result.metrics, "validation": result.validation}
     intervals = {"test": result.intervals}
-    bracketed = ""
+    notes = []
     if result.intervals:
-        bracketed = "*In brackets: 95 % interval, from a bootstrap over the test images.*"
+        notes.append("In brackets: 95 % interval, from a bootstrap over the test images.")
+    if "temperature" in result.metrics and result.validation:
+        notes.append("Validation is of the model before calibration.")
     return join(
         metrics_table(columns, intervals, dataset.num_classes),
         _positive_class(config, result, dataset),
-        bracketed,
+        f"*{' '.join(notes)}*" if notes else "",
     )
 
 

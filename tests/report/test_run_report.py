@@ -150,6 +150,7 @@ def test_the_first_lines_say_what_the_numbers_show(folder_run):
     assert "20 of 24 test images have a copy" in start
     assert "with the weights of epoch 1, the best on validation" in start
     assert "(50.00% to 90.00%) | 50.00% |" in told and "top-5" not in told
+    assert "Validation is of the model before calibration." in told
 
 
 def test_splits_and_files_are_listed(folder_run):

@@ -37,8 +37,8 @@ def read_image(path, size, channels=3, fit="crop"):
 def decode_image(content, size, channels):
     """Decode the whole picture of an image file, upright and opaque.
 
-    A JPEG is decoded at a half, a quarter or an eighth of its size where that still is twice
-    `size`.
+    A JPEG is decoded at a half, a quarter or an eighth of its size where both sides still are
+    twice those of `size` and 128 pixels, enough for the fitted image and for a perceptual hash.
 
     Args:
         content: The file's bytes.
@@ -53,11 +53,12 @@ def decode_image(content, size, channels):
     """
     mode = "L" if channels == 1 else "RGB"
     with Image.open(io.BytesIO(content)) as image:
-        # Before the picture is turned upright, height and width may be exchanged.
-        image.draft(None, (2 * max(size), 2 * max(size)))
+        # Square: the sides are exchanged if the picture is yet to be turned upright.
+        enough = max(128, 2 * max(size))
+        image.draft(None, (enough, enough))
         ImageOps.exif_transpose(image, in_place=True)
         opaque = _on_white(_with_8_bits(image))
-        return opaque.copy() if opaque.mode == mode else opaque.convert(mode)
+        return opaque if opaque.mode == mode else opaque.convert(mode)
 
 
 def is_grey(path):

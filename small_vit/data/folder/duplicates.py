@@ -61,7 +61,7 @@ def _near_pairs(hashes):
         order = np.argsort(band, kind="stable")
         borders = np.flatnonzero(np.diff(band[order])) + 1
         for bucket in np.split(telling[order], borders):
-            step = max(1, COMPARED_AT_ONCE // len(bucket))
+            step = max(1, COMPARED_AT_ONCE // max(1, len(bucket)))
             for first in range(0, len(bucket) - 1, step):
                 part = bucket[first : first + step]
                 different = _count_bits(hashes[part, None] ^ hashes[bucket])

@@ -89,6 +89,6 @@ def perceptual_hash(image):
     """
     import imagehash
 
-    # ImageHash would shrink all three colours with a slower filter.
-    small = image.convert("L").resize((32, 32), Image.Resampling.BOX)
+    # The size that ImageHash itself would shrink it to, with a filter that takes longer.
+    small = image.convert("L").resize((32, 32), Image.Resampling.BILINEAR)
     return int.from_bytes(np.packbits(imagehash.phash(small).hash).tobytes(), "big")

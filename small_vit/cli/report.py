@@ -12,7 +12,10 @@ from small_vit.quiet import import_keras
 
 @dataclass(frozen=True)
 class CommandLine(FinishedRunOptions):
-    """Write report.md and the pictures of a finished run again, from its files and its data."""
+    """Write the report of a finished run again, from its files and its data.
+
+    These are report.md, report.html and their pictures.
+    """
 
 
 def main(arguments, prog="small-vit report"):

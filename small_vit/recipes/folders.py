@@ -8,7 +8,8 @@ from small_vit.models.registry import model_config
 from small_vit.sizes import as_pair
 
 PATCHES = 8
-"""Patches along each side of an image, whatever its size: the cost of a step stays the same."""
+"""Patches along each side of an image, whatever its size: the cost of a step stays the same. Each
+has at least 2 pixels a side, so that half a patch is a shift."""
 
 SMALL, LARGE = 1_000, 6_000
 """Below SMALL training images the recipe is folder-small, from LARGE on it is folder-large."""
@@ -113,6 +114,6 @@ def on_folder(config, data_dir, image_size=None):
     if config.data.validation_split == "last":
         changes["data"]["validation_split"] = "stratified"
     if image_size is not None:
-        patch = tuple(max(1, side // PATCHES) for side in as_pair(image_size))
+        patch = tuple(max(2, side // PATCHES) for side in as_pair(image_size))
         changes["model"] = {"image_size": image_size, "patch_size": patch}
     return config.replace(**changes)

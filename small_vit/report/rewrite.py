@@ -13,6 +13,7 @@ from small_vit.results.metrics import full_metrics
 from small_vit.results.predictions import predict_logits
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import load_model
+from small_vit.results.threshold import positive_class
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,9 @@ def evaluate_run(path, data_dir=None, batch_size=256):
     data = config.data if data_dir is None else config.data.replace(data_dir=str(data_dir))
     dataset = load_data(data, config.model.image_size)
     logits = predict_logits(model, dataset.test, batch_size)
-    return Evaluated(config, dataset, model, logits, full_metrics(logits, dataset.test.labels))
+    labels = dataset.test.labels
+    positive = positive_class(data.positive, dataset.class_names, dataset.train.labels)
+    return Evaluated(config, dataset, model, logits, full_metrics(logits, labels, positive))
 
 
 def rewrite_report(path, data_dir=None):

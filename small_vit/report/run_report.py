@@ -2,8 +2,6 @@
 
 import warnings
 
-import numpy as np
-
 from small_vit.files import write_text
 from small_vit.plots import plot_curves
 from small_vit.plots.labels import printable
@@ -17,6 +15,7 @@ from small_vit.report.metrics_table import metrics_table
 from small_vit.report.model_section import model_section
 from small_vit.report.summary import summary
 from small_vit.results.result import passes_suffix
+from small_vit.results.threshold import positive_class
 
 
 def write_report(directory, config, result, model, logits, dataset):
@@ -72,8 +71,9 @@ def _metrics(config, result, dataset):
 def _positive_class(config, result, dataset):
     if "precision_positive" not in result.metrics:
         return ""
-    rarer = int(np.bincount(dataset.train.labels, minlength=2).argmin())
-    told = f"The positive class is {escape(config.data.positive or dataset.class_names[rarer])}."
+    names = dataset.class_names
+    positive = positive_class(config.data.positive, names, dataset.train.labels)
+    told = f"The positive class is {escape(names[positive])}."
     if "threshold" in result.metrics:
         told += (
             " At the threshold, which is chosen on validation, an image is of it from a "

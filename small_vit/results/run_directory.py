@@ -9,7 +9,8 @@ checkpoint.npz     the newest checkpoint; kept after the end if the run can be e
 best.npz           weights of the best epoch so far, for a run that keeps the best; kept likewise
 model.keras        the trained model
 result.json        the final numbers
-report.md          a report to read, with pictures
+report.md          a report to read, with pictures; report.html is the same in one file
+per_class.csv      the figures of each class
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""From which probability on an image counts as of the positive class."""
+"""Which of two classes is the positive one, and from which probability on an image is of it."""
 
 import numpy as np
 from sklearn.metrics import (
@@ -8,6 +8,27 @@ from sklearn.metrics import (
 )
 
 from small_vit.errors import InputError
+
+
+def positive_class(name, class_names, labels):
+    """Return the label of the positive class of two; None for more classes.
+
+    Args:
+        name: Its name. Default: the class that is rarer in `labels`.
+        class_names: Names of all classes.
+        labels: Training labels.
+
+    Raises:
+        InputError: if there are not two classes, or none of that name.
+    """
+    if name is None:
+        counts = np.bincount(labels, minlength=len(class_names))
+        return int(counts.argmin()) if len(class_names) == 2 else None
+    if len(class_names) != 2:
+        raise InputError(f"positive is for two classes. Received: {len(class_names)} classes.")
+    if name not in class_names:
+        raise InputError(f"positive must be one of {', '.join(class_names)}. Received: {name!r}.")
+    return class_names.index(name)
 
 
 def choose_threshold(probabilities, is_positive):

@@ -4,10 +4,10 @@ import os
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 
 from small_vit.data import Dataset, Split, hold_out, load_data, take_balanced
 from small_vit.errors import InputError
+from small_vit.results.threshold import positive_class
 from small_vit.training.devices import Strategy, choose_strategy
 from small_vit.training.factories import class_weight_values
 
@@ -65,29 +65,8 @@ def prepare(config):
             f"Received: {len(train)} training images."
         )
     weights = class_weight_values(config.train.class_weights, dataset.class_names, train.labels)
-    positive = positive_class(config.data.positive, dataset.class_names, train.labels)
+    positive = positive_class(config.data.positive, dataset.class_names, dataset.train.labels)
     return Prepared(strategy, dataset, train, validation, weights, positive)
-
-
-def positive_class(name, class_names, labels):
-    """Return the label of the positive class of two; None for more classes.
-
-    Args:
-        name: Its name. Default: the class that is rarer in `labels`.
-        class_names: Names of all classes.
-        labels: Training labels.
-
-    Raises:
-        InputError: if there are not two classes, or none of that name.
-    """
-    if name is None:
-        counts = np.bincount(labels, minlength=len(class_names))
-        return int(counts.argmin()) if len(class_names) == 2 else None
-    if len(class_names) != 2:
-        raise InputError(f"positive is for two classes. Received: {len(class_names)} classes.")
-    if name not in class_names:
-        raise InputError(f"positive must be one of {', '.join(class_names)}. Received: {name!r}.")
-    return class_names.index(name)
 
 
 def split_training_images(dataset, config):

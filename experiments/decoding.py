@@ -111,7 +111,7 @@ def _row(name, folder, side, measured):
     own, ours = ([each["seconds"] for each in measured[which]] for which in (name, "ours"))
     return {
         "contender": name,
-        "folder": folder.name,
+        "folder": "/".join(folder.parts[-2:]),
         "side": side,
         "images": measured[name][0]["images"],
         "rounds": len(own),

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import shutil
 import signal
 import sys
@@ -13,14 +12,12 @@ import tyro
 from rich.console import Console
 from rich.markdown import Markdown
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reads it when imported below
-
 from benchmarks.contenders import Backend, Contender, Name, all_contenders
 from benchmarks.markdown import speed_markdown
-from benchmarks.rows import measure
 from benchmarks.workload import Arm, Augmentation, ModelName, Precision, Workload
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.files import make_folder, write_text
+from small_vit.quiet import import_keras
 
 ROWS = Path(__file__).resolve().parent / "results" / "speed" / "benchmark.jsonl"
 
@@ -117,6 +114,9 @@ def _sessions(options):
 
 
 def _run(options, sessions):
+    import_keras()
+    from benchmarks.rows import measure
+
     # In a file, Rich would wrap names to fit 80 columns.
     console = Console(width=None if sys.stdout.isatty() else 160)
     pythons = {backend: options.python.get(backend, sys.executable) for backend in options.backends}

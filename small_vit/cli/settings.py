@@ -97,10 +97,14 @@ def parse(options_class, arguments, prog, description, resumed):
             f"{options.folder} must come first, without --resume: {prog} {options.folder} …"
         )
     sections = {name: getattr(options, name) for name in SECTIONS}
-    plain = FAMILIES[base.model.kind].plain
-    other = any(getattr(options.model, name) != getattr(base.model, name) for name in plain)
-    arm = "custom" if other else base.arm
+    arm = "custom" if changed_parts(options.model, base.model) else base.arm
     return options, ExperimentConfig(options.recipe, arm, **sections)
+
+
+def changed_parts(model, base):
+    """Return the names of the fields of SPT and LSA in which a model differs from another."""
+    plain = FAMILIES[base.kind].plain
+    return [name for name in plain if getattr(model, name) != getattr(base, name)]
 
 
 def _size(texts):

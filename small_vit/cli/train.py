@@ -8,9 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from small_vit.cli.settings import TrainingOptions, command_of, parse
+from small_vit.cli.settings import TrainingOptions, changed_parts, command_of, parse
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.models.registry import FAMILIES
 from small_vit.quiet import import_keras
 from small_vit.recipes import RECIPES, vanilla
 
@@ -114,10 +113,8 @@ def parse_training(arguments, prog="small-vit train"):
 
 
 def _vanilla(config, options):
-    plain = FAMILIES[config.model.kind].plain
     if options.resume is None:
-        model = RECIPES[config.recipe]().model
-        given = [name for name in plain if getattr(config.model, name) != getattr(model, name)]
+        given = changed_parts(config.model, RECIPES[config.recipe]().model)
         if given:
             raise InputError(
                 "--vanilla switches off SPT and LSA. Leave it out, or leave out "

@@ -76,11 +76,6 @@ def load_data(data, image_size):
     if data.dataset == "folder":
         from small_vit.data.folder.load import load_folder
 
-        if data.data_dir is None:
-            raise InputError(
-                "dataset 'folder' needs a folder of images, or a table of their paths and labels: "
-                "small-vit train DIR, or --data-dir DIR."
-            )
         return load_folder(data, image_size)
     return load_dataset(data.dataset, data.data_dir)
 

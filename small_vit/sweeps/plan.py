@@ -93,6 +93,8 @@ def _refuse_equal_arms(arm, arms):
 def _label(name, base):
     """Name for the sweep's files: sweep, recipe, and the changes to the recipe."""
     parts = [base.recipe] if name == "arms" else [name, base.recipe]
+    if base.data.dataset == "folder":
+        parts.append(base.data.name)
     for change in changes_from_recipe(base):
         setting, value = change.split(": ")[0].split(".")[1], change.split(" -> ")[1]
         parts.append(f"{setting}-{value}".replace("/", "_").replace(" ", ""))

@@ -7,7 +7,7 @@ from small_vit.cli import compare
 from small_vit.results.rows import read_rows
 from small_vit.results.run_directory import RunDirectory
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("without_reports")]
 
 TINY = (
     "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "

@@ -176,7 +176,7 @@ def test_the_folder_comes_first(folder, capsys):
 
 
 def test_the_recipe_needs_a_folder(capsys):
-    assert "needs a folder of images" in refused(capsys, train.main, "--recipe", "folder")
+    assert "The dataset folder needs" in refused(capsys, train.main, "--recipe", "folder")
 
 
 def test_patches_follow_the_image_size(folder):

@@ -12,13 +12,14 @@ from made_up import made_up_result
 from small_vit.cli import compare, sweep
 from small_vit.models.registry import count_multiply_adds
 from small_vit.recipes import digits
+from small_vit.report.run_report import write_report
 from small_vit.results.rows import append_rows, config_hash, read_rows
 from small_vit.results.run_directory import RunDirectory
 from small_vit.sweeps import SWEEPS, Sweep, local, runner
 from small_vit.training.callbacks import TrainingDiverged
 from tiny import TINY
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("without_reports")]
 
 ROOT = Path(__file__).parents[2]
 SWEEP = Sweep(
@@ -76,7 +77,10 @@ def rows_of(tmp_path):
     return read_rows(tmp_path / "results" / "tiny-digits-epochs-1.jsonl")
 
 
-def test_a_sweep_trains_its_arms_and_leaves_rows_a_table_and_pictures(ablation, tmp_path, capsys):
+def test_a_sweep_trains_its_arms_and_leaves_rows_a_table_and_pictures(
+    ablation, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("small_vit.training.run.write_report", write_report)
     assert ablation() == 0
     rows = rows_of(tmp_path)
     assert [row.arm for row in rows] == ARMS

@@ -12,6 +12,8 @@ from small_vit.training.run import run_experiment
 from small_vit.training.selection import best_epoch, has_stalled
 from tiny import TINY
 
+pytestmark = pytest.mark.usefixtures("without_reports")
+
 
 def history(*accuracies, losses=None):
     losses = losses or [0.0] * len(accuracies)

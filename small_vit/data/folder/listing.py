@@ -67,6 +67,11 @@ def list_images(path):
         InputError: if there is nothing there, no such layout, a class without images, or one class
             only.
     """
+    if path is None:
+        raise InputError(
+            f"The dataset folder needs {LAYOUTS}, or a CSV or JSON-lines file of paths and labels. "
+            "Name it: small-vit train DIR, or --data-dir DIR."
+        )
     path = Path(path).expanduser()
     if not os.path.exists(path):
         raise InputError(f"There is no {path}. Give {LAYOUTS}, or a CSV or JSON-lines file.")

@@ -11,7 +11,6 @@ from small_vit.data.folder.duplicates import find_duplicates
 from small_vit.data.folder.groups import group_ids, join_repeats, require_separate
 from small_vit.data.folder.listing import list_images
 from small_vit.data.split import Split
-from small_vit.errors import InputError
 from small_vit.sizes import as_pair
 
 
@@ -32,8 +31,6 @@ def load_folder(data, image_size):
     Raises:
         InputError: if the folder, a file in it or a setting cannot be used.
     """
-    if data.data_dir is None:
-        raise InputError("data_dir must be a folder of images, for the dataset folder. Give one.")
     listing = list_images(data.data_dir)
     groups = _groups(listing, data.group_by)
     # Whatever is wrong is said before the images are read, which may take minutes.

@@ -261,7 +261,7 @@ def test_faults_are_said_before_images_are_read(
 
 def test_no_folder(tmp_path, settings):
     data = dataclasses.replace(settings(tmp_path), data_dir=None)
-    assert "data_dir must be a folder of images" in refused(data)
+    assert "The dataset folder needs" in refused(data)
 
 
 # ---------------------------------------------------------- duplicates

@@ -34,7 +34,7 @@ def test_nothing_outside_models_imports_a_family():
 WITHOUT_EXTRAS = """
 import sys
 
-EXTRAS = "markdown_it matplotlib PIL psutil rich scipy sklearn tyro".split()
+EXTRAS = "imagehash markdown_it matplotlib PIL psutil rich scipy sklearn tyro".split()
 
 class NotInstalled:
     @staticmethod

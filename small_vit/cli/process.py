@@ -13,7 +13,10 @@ from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
-_OF_TRAIN = ("markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn", "tyro")
+_OF_TRAIN = (
+    *("imagehash", "markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn"),
+    "tyro",
+)
 EXTRAS = {name: name for name in BACKENDS} | dict.fromkeys(_OF_TRAIN, "train")
 """Which extra of this package installs a module."""
 

@@ -54,6 +54,12 @@ class AugmentConfig(Settings):
         self._require(0 <= self.zoom < 1, "zoom", "at least 0 and below 1")
 
 
+_OF_FOLDERS = (
+    *("test_fraction", "split_seed", "group_by", "fit", "skip_unreadable", "drop_duplicates"),
+    "cache_dir",
+)
+
+
 @dataclass(frozen=True)
 class DataConfig(Settings):
     """Which images, and which of them are held out."""
@@ -106,6 +112,12 @@ class DataConfig(Settings):
         super().__post_init__()
         for name in ("validation_fraction", "test_fraction"):
             self._require(0 < getattr(self, name) < 1, name, "between 0 and 1")
+        if self.dataset == "folder" and self.data_dir is not None:
+            # A run is resumed and reported on from other folders too.
+            absolute = str(Path(self.data_dir).expanduser().resolve())
+            object.__setattr__(self, "data_dir", absolute)
+        if self.dataset != "folder":
+            self._refuse_settings_of_folders()
         self._require(0 <= self.split_seed < 2**32, "split_seed", "at least 0 and below 2**32")
         if self.train_examples is not None:
             self._require(self.train_examples >= 1, "train_examples", "at least 1")
@@ -115,7 +127,16 @@ class DataConfig(Settings):
         """Name of the dataset in tables and files; for a folder its own name."""
         if self.dataset != "folder" or self.data_dir is None:
             return self.dataset
-        return Path(self.data_dir).expanduser().resolve().name
+        return Path(self.data_dir).name
+
+    def _refuse_settings_of_folders(self):
+        defaults = {each.name: each.default for each in dataclasses.fields(self)}
+        for name in _OF_FOLDERS:
+            self._require(
+                getattr(self, name) == defaults[name],
+                name,
+                f"left out for dataset={self.dataset!r}: it is for folders of images",
+            )
 
 
 @dataclass(frozen=True)
@@ -225,6 +246,14 @@ class TrainConfig(Settings):
         )
         if self.class_weights == ("none",):
             object.__setattr__(self, "class_weights", ())
+        self._require(
+            self.sam_rho > 0 or not self.sam_adaptive, "sam_adaptive", "left out without sam_rho"
+        )
+        self._require(
+            not (self.balanced_sampling and self.class_weights),
+            "balanced_sampling",
+            f"left out with class_weights={self.class_weights}: together they correct twice",
+        )
         kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
         object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))

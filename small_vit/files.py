@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and read with one clear error."""
 
+import csv
 import json
 import os
 from contextlib import contextmanager, suppress
@@ -36,6 +37,21 @@ def write_text(path, text):
     """Write `text` to `path`, whole or not at all."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_csv(path, columns, rows):
+    """Write a table to `path`, whole or not at all; file names in it may be no text.
+
+    Args:
+        path: The file.
+        columns: Names of the columns.
+        rows: Iterable of rows.
+    """
+    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+    with written_whole(path) as partial, partial.open("w", **text) as file:
+        table = csv.writer(file)
+        table.writerow(columns)
+        table.writerows(rows)
 
 
 def write_json(path, value):

@@ -56,6 +56,19 @@ def from_first(number):
     return int(multihost_utils.broadcast_one_to_all(number))
 
 
+def arrays_from_first(arrays):
+    """Return the first host's list of arrays on every host. Every host must call this.
+
+    Args:
+        arrays: List of NumPy arrays; those of other hosts count for their shapes only.
+    """
+    if not several():
+        return arrays
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.broadcast_one_to_all(arrays)
+
+
 def predict(model, images, batch_size):
     """Return on every host what `model.predict` returns on one.
 

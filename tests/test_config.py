@@ -228,3 +228,24 @@ def test_differences_name_each_field():
         "train.epochs: 50 -> 10",
     ]
     assert config.differences(config) == []
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"fit": "pad"}, {"group_by": "x"}, {"skip_unreadable": True}, {"test_fraction": 0.2}],
+)
+def test_settings_of_folders_are_refused_for_other_datasets(setting):
+    with pytest.raises(InputError, match="it is for folders of images"):
+        DataConfig(**setting)
+    DataConfig(dataset="folder", **setting)
+
+
+def test_settings_that_would_do_nothing_or_twice_the_same_are_refused():
+    with pytest.raises(InputError, match="sam_adaptive must be left out without sam_rho"):
+        TrainConfig(sam_adaptive=True)
+    with pytest.raises(InputError, match="together they correct twice"):
+        TrainConfig(balanced_sampling=True, class_weights=("balanced",))
+
+
+def test_no_class_weights_are_none():
+    assert TrainConfig(class_weights=("none",)) == TrainConfig()

@@ -48,6 +48,8 @@ def main(arguments, prog="small-vit evaluate"):
         import_keras()
         if options.images is None:
             return _on_test_set(options)
+        if options.data_dir is not None:
+            raise InputError("--data-dir is the folder of the run's own test set: leave it out.")
         return _on_new_images(options)
 
 
@@ -59,7 +61,7 @@ def _on_test_set(options):
     config, classes = evaluated.config, evaluated.dataset.num_classes
     print(
         f"{config.arm} on the test set of {config.data.name}, {len(evaluated.logits):,} images\n\n"
-        f"{metrics_table({'test': evaluated.metrics}, num_classes=classes)}"
+        f"{metrics_table({'test': evaluated.metrics}, {'test': evaluated.intervals}, classes)}"
     )
     return 0
 

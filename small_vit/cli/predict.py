@@ -1,7 +1,6 @@
 """`small-vit predict RUN_OR_MODEL IMAGE…`"""
 
 import csv
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Literal
 import tyro
 
 from small_vit.cli.process import prefer_backend_of
+from small_vit.data.folder.listing import walk
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.progress_bar import image_bar
 from small_vit.quiet import import_keras
 
 BATCH_SIZE = 32
-"""Images in memory at a time."""
-
+"""Images in a batch."""
 
 ANY_BYTES = "surrogateescape"
 """How file names are written: on Linux they may hold bytes that are not text."""
@@ -70,13 +70,14 @@ def main(arguments, prog="small-vit predict"):
         prefer_backend_of(options.model)
         import_keras()
         from small_vit.results.image_predictions import predict_files
-        from small_vit.results.saved_model import fit_of, kind_of_outputs, load_model
+        from small_vit.results.saved_model import about_model, kind_of_outputs, load_model
 
         model, names = load_model(options.model)
-        kind, fit = options.outputs or kind_of_outputs(model), fit_of(options.model)
+        kind = options.outputs or kind_of_outputs(model)
+        fit = about_model(options.model).get("fit", "crop")
         batch_size = min(BATCH_SIZE, len(files))
         # Results that are printed on the terminal need no progress bar.
-        with _progress(hidden=options.csv is None and sys.stdout.isatty()) as progress:
+        with image_bar(hidden=options.csv is None and sys.stdout.isatty()) as progress:
             paths = progress.track(files, description="")
             predicted = predict_files(model, paths, kind, fit, batch_size, report_and_skip)
             if options.csv:
@@ -92,36 +93,10 @@ def _files_in(path):
     """The files below a folder, in order and without hidden ones; for a file itself."""
     if not path.is_dir():
         return [path]
-    found = []
-    for folder, subfolders, names in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
-    if not found:
+    _, names, _ = walk(path)
+    if not names:
         raise InputError(f"{path} holds no files.")
-    return found
-
-
-def _progress(hidden):
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True, soft_wrap=True)
-    return Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images, left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=hidden or not console.is_terminal,
-        transient=True,
-        redirect_stdout=False,  # results go where the shell sends them
-    )
+    return [path / name for name in names]
 
 
 def _print_most_probable(predicted, names):

@@ -1,5 +1,6 @@
 """The datasets by name."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -80,20 +81,26 @@ def load_data(data, image_size):
     return load_dataset(data.dataset, data.data_dir)
 
 
-def count_images(data):
-    """Return the number of training images of a dataset before validation is held out.
+def count_training_images(data):
+    """Return the number of images that are trained on in one pass, without loading them.
 
     Args:
-        data: `DataConfig`.
+        data: `DataConfig`. Its `train_examples` do not count.
     """
+    held_out = data.validation_split not in ("none", "test")
     if data.dataset != "folder":
-        return DATASETS[data.dataset].training_images
+        images = DATASETS[data.dataset].training_images
+        return math.floor(images * (1.0 - data.validation_fraction)) if held_out else images
     from small_vit.data.folder.listing import list_images
 
     parts = [file.part for file in list_images(data.data_dir).files]
-    if "test" in parts:
-        return len(parts) - parts.count("test")
-    return round(len(parts) * (1 - data.test_fraction))
+    images = len(parts) - parts.count("test") - held_out * parts.count("validation")
+    left = 1.0
+    if "test" not in parts:
+        left -= data.test_fraction
+    if held_out and "validation" not in parts:
+        left -= data.validation_fraction
+    return round(images * left)
 
 
 def image_shape_and_classes(data, image_size):

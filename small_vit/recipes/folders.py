@@ -1,9 +1,7 @@
 """Recipes for a folder of images, chosen by the number of images."""
 
-from pathlib import Path
-
 from small_vit.config import AugmentConfig, DataConfig, ExperimentConfig, TrainConfig
-from small_vit.data.registry import count_images
+from small_vit.data.registry import count_training_images
 from small_vit.models.registry import model_config
 from small_vit.sizes import as_pair
 
@@ -111,7 +109,8 @@ def for_folder(data_dir):
     Raises:
         InputError: if it holds no images in classes.
     """
-    images = count_images(DataConfig(dataset="folder", data_dir=str(data_dir)))
+    data = folder().data.replace(data_dir=str(data_dir))
+    images = count_training_images(data)
     if images < SMALL:
         return folder_small()
     return folder() if images < LARGE else folder_large()
@@ -126,7 +125,7 @@ def on_folder(config, data_dir, image_size=None):
         image_size: Size to which images are decoded, an int or (height, width); patches become
             larger or smaller with it. Default: that of `config`.
     """
-    changes = {"data": {"dataset": "folder", "data_dir": str(Path(data_dir))}}
+    changes = {"data": {"dataset": "folder", "data_dir": str(data_dir)}}
     if config.data.validation_split == "last":
         changes["data"]["validation_split"] = "stratified"
     if image_size is not None:

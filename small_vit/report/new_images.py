@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from small_vit.data.folder.dataset import FolderDataset
 from small_vit.data.folder.listing import list_images
 from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
@@ -17,11 +16,12 @@ from small_vit.report.markdown import escape, join
 from small_vit.report.metrics_table import metrics_table
 from small_vit.results.evaluation import evaluate
 from small_vit.results.image_predictions import predict_files
-from small_vit.results.saved_model import fit_of, kind_of_outputs, load_model
+from small_vit.results.run_directory import RunDirectory
+from small_vit.results.saved_model import about_model, kind_of_outputs, load_model
 
 
 class ImageFiles:
-    """The part of a `Split` that a report uses, read from image files when it is used.
+    """Labelled image files that are read when they are used, like a `Split`.
 
     Args:
         paths: Sequence of paths.
@@ -36,9 +36,6 @@ class ImageFiles:
         self.image_shape = image_shape
         self.fit = fit
 
-    def __len__(self):
-        return len(self.labels)
-
     def read(self, rows):
         """Return the images of `rows`, uint8 `(rows, height, width, channels)`."""
         *size, channels = self.image_shape
@@ -50,7 +47,8 @@ def evaluate_new_images(model_path, data_dir, out, batch_size, on_unreadable):
 
     Args:
         model_path: Run directory or `.keras` file.
-        data_dir: Folder or table of images (`list_images`). Its classes must be among the model's.
+        data_dir: Folder or table of images (`list_images`); if it has parts, those for test count.
+            Its classes must be among the model's.
         out: Folder of the report, made if absent.
         batch_size: Images at a time.
         on_unreadable: Called with the `InputError` of a file that cannot be read.
@@ -59,54 +57,75 @@ def evaluate_new_images(model_path, data_dir, out, batch_size, on_unreadable):
         The report's table of metrics, Markdown.
 
     Raises:
-        InputError: if model or images cannot be used, or no image can be read.
+        InputError: if model or images cannot be used, the model was trained on some of them, or no
+            image can be read.
     """
+    out = Path(out)
+    if RunDirectory(out).started():
+        raise InputError(f"{out} holds a run, whose report would be lost. Choose another --out.")
     model, class_names = load_model(model_path)
-    fit, listing = fit_of(model_path), list_images(data_dir)
-    unknown = sorted(set(listing.class_names) - set(class_names))
-    if unknown:
-        raise InputError(
-            f"{data_dir} has classes that the model does not know: {', '.join(unknown)}. The "
-            f"model's classes are: {', '.join(class_names)}."
-        )
-    label_of = {
-        listing.root / file.path: class_names.index(listing.class_names[file.label])
-        for file in listing.files
-    }
-    predicted = list(
-        predict_files(model, label_of, kind_of_outputs(model), fit, batch_size, on_unreadable)
-    )
+    label_of = _labels(data_dir, class_names)
+    _refuse_seen(model_path, data_dir, label_of)
+    about = about_model(model_path)
+    fit = about.get("fit", "crop")
+    kind = kind_of_outputs(model)
+    predicted = list(predict_files(model, label_of, kind, fit, batch_size, on_unreadable))
     if not predicted:
         raise InputError(f"No image in {data_dir} can be read.")
     paths, probabilities = zip(*predicted, strict=True)
     # The logarithm of probabilities is as good as logits: their softmax is the same.
     logits = np.log(np.maximum(np.stack(probabilities), np.finfo("float32").tiny))
     labels = np.array([label_of[path] for path in paths], "int32")
-    measured = evaluate(logits, labels)
-
-    images = ImageFiles(paths, labels, model.input_shape[1:], fit)
-    names = tuple(str(path) for path in paths)
-    # A report needs a training split; the sections below show the test split alone.
-    dataset = FolderDataset(
-        Path(data_dir).resolve().name, images, images, tuple(class_names), files={"test": names}
-    )
-    make_folder(out)
-    title = f"{Path(model_path).name} on {dataset.name}"
+    measured = evaluate(logits, labels, about.get("positive"), threshold=about.get("threshold"))
     metrics = metrics_table(
         {"test": measured.metrics}, {"test": measured.intervals}, len(class_names)
     )
+
+    make_folder(out)
+    title = f"{Path(model_path).name} on {Path(data_dir).resolve().name}"
+    images = ImageFiles(paths, labels, model.input_shape[1:], fit)
     text = join(
         f"# {escape(title)}",
-        f"{len(labels):,} images of {len(set(labels.tolist()))} classes. The model was not trained "
-        "here: these are new images to it, unless some of them were in its training set.",
+        f"{len(labels):,} images of {len(np.unique(labels))} classes.",
         metrics,
         "*In brackets: 95 % interval, from a bootstrap over these images.*",
-        classes_section(Path(out), logits, labels, class_names),
-        examples_section(Path(out), logits, dataset),
+        classes_section(out, logits, labels, class_names),
+        examples_section(out, logits, images, class_names, list(map(str, paths))),
     )
-    write_text(Path(out) / "report.md", text + "\n")
-    write_text(Path(out) / "report.html", html_page(text, printable(title), Path(out)))
-    write_json(
-        Path(out) / "metrics.json", {"metrics": measured.metrics, "intervals": measured.intervals}
-    )
+    write_text(out / "report.md", text + "\n")
+    write_text(out / "report.html", html_page(text, printable(title), out))
+    kept = {"metrics": measured.metrics, "intervals": measured.intervals}
+    write_json(out / "metrics.json", kept)
     return metrics
+
+
+def _labels(data_dir, class_names):
+    """Return the label of each image, by its path."""
+    listing = list_images(data_dir, fewest_classes=1)
+    unknown = sorted(set(listing.class_names) - set(class_names))
+    if unknown:
+        raise InputError(
+            f"{data_dir} has classes that the model does not know: {', '.join(unknown)}. The "
+            f"model's classes are: {', '.join(class_names)}."
+        )
+    labels = {
+        listing.root / file.path: class_names.index(listing.class_names[file.label])
+        for file in listing.files
+        if file.part in (None, "test")
+    }
+    if not labels:
+        raise InputError(f"{data_dir} has parts, but none for test. Name the folder of one part.")
+    return labels
+
+
+def _refuse_seen(model_path, data_dir, paths):
+    """Raise if the run in `model_path` has trained or chosen its model on some of the images."""
+    run = RunDirectory(model_path)
+    seen = run.seen_files() if run.started() else set()
+    known = [path for path in paths if path.resolve() in seen]
+    if known:
+        raise InputError(
+            f"The model was trained or chosen on {len(known):,} of the {len(paths):,} images in "
+            f"{data_dir}; the first is {known[0]}. Name a folder of new images; small-vit evaluate "
+            f"{model_path} measures the run's own test set."
+        )

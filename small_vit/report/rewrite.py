@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 from small_vit.config import ExperimentConfig
-from small_vit.data import Dataset, load_data
+from small_vit.data import Dataset, fingerprint, load_data
 from small_vit.errors import InputError
 from small_vit.report.run_report import write_report
-from small_vit.results.metrics import full_metrics
+from small_vit.results.evaluation import evaluate
 from small_vit.results.predictions import predict_logits
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import load_model
@@ -25,7 +25,8 @@ class Evaluated:
         dataset: Its `Dataset`.
         model: Its trained model.
         logits: `(examples, classes)`, of the test images.
-        metrics: `full_metrics` of them.
+        metrics: Of them (`small_vit.results.evaluation`), at the run's threshold, if any.
+        intervals: `[low, high]` of the metrics.
     """
 
     config: ExperimentConfig
@@ -33,6 +34,7 @@ class Evaluated:
     model: keras.Model
     logits: np.ndarray
     metrics: dict[str, float]
+    intervals: dict[str, list[float]]
 
 
 def evaluate_run(path, data_dir=None, batch_size=256):
@@ -47,21 +49,29 @@ def evaluate_run(path, data_dir=None, batch_size=256):
         `Evaluated`.
 
     Raises:
-        InputError: if there is no finished run, or its data cannot be read.
+        InputError: if there is no finished run, its data cannot be read, or it has changed.
     """
     if batch_size < 1:
         raise InputError(f"--batch-size must be at least 1. Received: {batch_size}.")
     run = RunDirectory(path)
     config = run.config()
-    if run.result() is None:
+    result = run.result()
+    if result is None:
         raise InputError(f"The run in {path} has not ended. Resume it with --resume {path}.")
     model, _ = load_model(path)
     data = config.data if data_dir is None else config.data.replace(data_dir=str(data_dir))
     dataset = load_data(data, config.model.image_size)
+    if fingerprint(dataset) != result.data_fingerprint:
+        raise InputError(
+            f"The images of the run in {path} have changed since: its test set may now hold images "
+            "that it was trained on. Restore them, or give new images as small-vit evaluate RUN "
+            "DIR."
+        )
     logits = predict_logits(model, dataset.test, batch_size)
-    labels = dataset.test.labels
     positive = positive_class(data.positive, dataset.class_names, dataset.train.labels)
-    return Evaluated(config, dataset, model, logits, full_metrics(logits, labels, positive))
+    threshold = result.metrics.get("threshold")
+    measured = evaluate(logits, dataset.test.labels, positive, threshold=threshold)
+    return Evaluated(config, dataset, model, logits, measured.metrics, measured.intervals)
 
 
 def rewrite_report(path, data_dir=None):

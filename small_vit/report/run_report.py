@@ -2,6 +2,7 @@
 
 import warnings
 
+from small_vit.data.folder.dataset import FolderDataset
 from small_vit.files import write_text
 from small_vit.plots import plot_curves
 from small_vit.plots.labels import printable
@@ -31,6 +32,7 @@ def write_report(directory, config, result, model, logits, dataset):
         logits: `(examples, classes)`, its outputs for the test images.
         dataset: The run's `Dataset`.
     """
+    files = dataset.files["test"] if isinstance(dataset, FolderDataset) else None
     title = f"{result.arm} on {result.dataset}, recipe {result.recipe}, seed {result.seed}"
     history, labels = directory.history(), dataset.test.labels
     temperature = result.metrics.get("temperature")
@@ -44,7 +46,7 @@ def write_report(directory, config, result, model, logits, dataset):
             data_section(directory, config, dataset),
             _curves(directory, result, history),
             classes_section(directory, logits, labels, dataset.class_names, temperature),
-            examples_section(directory, logits, dataset),
+            examples_section(directory, logits, dataset.test, dataset.class_names, files),
             model_section(directory, model, dataset, logits, history),
             _how_it_was_made(config, result),
         )

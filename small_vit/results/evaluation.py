@@ -27,7 +27,7 @@ class Evaluation:
     intervals: dict[str, list[float]]
 
 
-def evaluate(logits, labels, positive=None, held_out=None, calibrate=False):
+def evaluate(logits, labels, positive=None, held_out=None, calibrate=False, threshold=None):
     """Measure a model on test images; what is chosen is chosen on validation images.
 
     Args:
@@ -37,6 +37,8 @@ def evaluate(logits, labels, positive=None, held_out=None, calibrate=False):
         held_out: `(logits, labels)` of validation images; None without.
         calibrate: Whether to divide all logits by the temperature with the lowest loss on
             `held_out`.
+        threshold: Probability from which on an image is of the positive class. Default: it is
+            chosen on `held_out`, if that is given.
 
     Returns:
         `Evaluation`.
@@ -48,8 +50,9 @@ def evaluate(logits, labels, positive=None, held_out=None, calibrate=False):
         chosen["calibration_error_before"] = calibration_error(logits, labels)
         logits = logits / np.float32(temperature)
         held_out = held_out[0] / np.float32(temperature), held_out[1]
-    if positive is not None and held_out is not None:
+    if threshold is None and positive is not None and held_out is not None:
         threshold = choose_threshold(_probabilities(held_out[0], positive), held_out[1] == positive)
+    if threshold is not None:
         probabilities = _probabilities(logits, positive)
         chosen["threshold"] = threshold
         chosen |= metrics_at(threshold, probabilities, labels == positive)

@@ -19,7 +19,7 @@ def predict_files(model, paths, kind, fit, batch_size, on_unreadable):
         model: From `load_model`.
         paths: Iterable of the files.
         kind: "logits" or "probabilities": what the model outputs.
-        fit: How an image becomes the model's size (`small_vit.results.saved_model.fit_of`).
+        fit: How an image becomes the model's size (`DataConfig.fit`).
         batch_size: Images at a time.
         on_unreadable: Called with the `InputError` of a file that cannot be read.
 

@@ -3,7 +3,8 @@
 config.json        the resolved ExperimentConfig
 environment.json   command, commit, versions, device, backend, data fingerprint
 classes.json       class names
-files.csv          split, class and file of each image, for a folder of images
+files.csv          split, class and file of each image, for a folder of images; skipped.csv and
+                   duplicates.csv list what could not be read and what occurs twice
 metrics.jsonl      one line per epoch; history.csv holds the same
 checkpoint.npz     the newest checkpoint; kept after the end if the run can be extended
 best.npz           weights of the best epoch so far, for a run that keeps the best; kept likewise
@@ -26,12 +27,19 @@ from small_vit import hosts
 from small_vit.config import ExperimentConfig
 from small_vit.data.folder.dataset import FolderDataset
 from small_vit.errors import InputError
-from small_vit.files import make_folder, read_json, write_json, write_text, written_whole
+from small_vit.files import (
+    make_folder,
+    read_json,
+    write_csv,
+    write_json,
+    write_text,
+    written_whole,
+)
 from small_vit.results.checkpoint import Checkpoint, restore_checkpoint, save_checkpoint
 from small_vit.results.result import Result
 
 ABOUT = "small_vit.json"
-"""The member of model.keras that holds class names and how images are made its size."""
+"""The member of model.keras that says what is needed to use it, as JSON (`save_model`)."""
 
 
 def new_path(config, label):
@@ -74,17 +82,39 @@ class RunDirectory:
         write_json(self / "config.json", config.to_dict())
 
     def write_files(self, dataset):
-        """Write files.csv on the first host, if the dataset is a `FolderDataset`."""
+        """Write files.csv, skipped.csv and duplicates.csv, on the first host.
+
+        They are of a `FolderDataset`; other datasets have no files.
+        """
         if not isinstance(dataset, FolderDataset) or not hosts.is_first():
             return
-        # File names may hold bytes that are not text.
-        text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-        with written_whole(self / "files.csv") as partial, partial.open("w", **text) as file:
-            table = csv.writer(file)
-            table.writerow(["split", "class", "file"])
-            for part, split in dataset.splits.items():
-                for name, label in zip(dataset.files[part], split.labels, strict=True):
-                    table.writerow([part, dataset.class_names[label], name])
+        used = [
+            [part, dataset.class_names[label], name]
+            for part, split in dataset.splits.items()
+            for name, label in zip(dataset.files[part], split.labels, strict=True)
+        ]
+        copies = [
+            [number, "equal" if group.exact else "alike", *file, file[-1] in dataset.dropped]
+            for number, group in enumerate(dataset.duplicates, 1)
+            for file in zip(group.parts, group.classes, group.files, strict=True)
+        ]
+        write_csv(self / "files.csv", ["split", "class", "file"], used)
+        if dataset.skipped:
+            write_csv(self / "skipped.csv", ["file", "reason"], dataset.skipped)
+        if copies:
+            columns = ["picture", "pixels", "split", "class", "file", "dropped"]
+            write_csv(self / "duplicates.csv", columns, copies)
+
+    def seen_files(self):
+        """Return the paths of the images that the model was trained or chosen on; may be empty."""
+        path = self / "files.csv"
+        if not path.exists():
+            return set()
+        root = Path(self.config().data.data_dir)
+        root = root if root.is_dir() else root.parent
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = list(csv.DictReader(file))
+        return {(root / row["file"]).resolve() for row in rows if row["split"] != "test"}
 
     def class_names(self):
         """Read the class names, a list of str."""
@@ -141,10 +171,12 @@ class RunDirectory:
             for name in ("backend", "data_fingerprint")
             if at_start.get(name) != environment[name]
         ]
+        if at_start.get("data_fingerprint") != environment["data_fingerprint"]:
+            changed.append("the images are not those that the run was started with")
         if changed:
             raise InputError(
-                f"{self.path} cannot be resumed with other settings. Changed: "
-                f"{'; '.join(changed)}. Use the old values, or start a new run."
+                f"{self.path} cannot be resumed with other settings or data. Changed: "
+                f"{'; '.join(changed)}. Use the old ones, or start a new run."
             )
 
     def resume(self, config, environment):
@@ -201,15 +233,14 @@ class RunDirectory:
             self.write_history(checkpoint.history)
         return checkpoint
 
-    def save_model(self, model, class_names, fit):
+    def save_model(self, model, about):
         """Save `model` for use, without optimizer and loss.
 
         Args:
             model: Functional `keras.Model`.
-            class_names: Names of its classes, kept in the file.
-            fit: How images were made its size (`DataConfig.fit`), kept in the file.
+            about: Dict that is kept in the file: `class_names`; `fit` (`DataConfig.fit`); for two
+                classes `positive`, a label, and `threshold`, None if none was chosen.
         """
-        about = {"class_names": class_names, "fit": fit}
         with written_whole(self / "model.keras") as partial:
             keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)
             # A .keras file is a zip archive; Keras ignores members it does not know.

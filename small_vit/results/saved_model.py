@@ -57,7 +57,7 @@ def load_model(path):
     names_file = file.with_name("classes.json")
     if not names_file.exists():
         numbered = [f"class {index}" for index in range(classes)]
-        return model, _about(file).get("class_names", numbered)
+        return model, about_model(file).get("class_names", numbered)
     names = read_json(names_file)
     if not isinstance(names, list) or len(names) != classes:
         received = f"{len(names)} names" if isinstance(names, list) else type(names).__name__
@@ -69,20 +69,16 @@ def load_model(path):
     return model, names
 
 
-def fit_of(path):
-    """Return how images are made the size of a saved model: its run's `DataConfig.fit`.
+def about_model(path):
+    """Return what a saved model says about its use (`RunDirectory.save_model`).
 
     Args:
         path: Run directory or `.keras` file.
 
     Returns:
-        "crop", "squash" or "pad"; "crop" for a model that this package did not save.
+        Dict; empty for a model that this package did not save.
     """
-    return _about(_model_file(path)).get("fit", "crop")
-
-
-def _about(file):
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(_model_file(path)) as archive:
         return json.loads(archive.read(ABOUT)) if ABOUT in archive.namelist() else {}
 
 

@@ -84,8 +84,9 @@ def _captions(results):
     spread = "mean ± 95 % interval over seeds (paired by seed in the difference)"
     if len({run.seed for run in results}) == 1:
         spread = "one seed"
+    which = "last" if run.kept_epoch is None else "on validation best"
     what = (
-        f"{run.recipe} on {run.dataset}{changed}: test set, last epoch of {run.epochs}"
+        f"{run.recipe} on {run.dataset}{changed}: test set, {which} epoch of {run.epochs}"
         f"{passes_suffix(run)}, {spread}."
     )
     captions = [what, *where_run(results)]

@@ -5,9 +5,7 @@ nothing. The first option of the last axis is the baseline that the others are c
 `Sweep`).
 """
 
-import math
-
-from small_vit.data.registry import count_images
+from small_vit.data.registry import count_training_images
 from small_vit.models.registry import FAMILIES
 from small_vit.sizes import as_pair
 from small_vit.sweeps.grid import Sweep
@@ -17,10 +15,7 @@ def training_images(config):
     """Return the number of images that `config` trains on in one pass, without loading them."""
     if config.data.train_examples is not None:
         return config.data.train_examples
-    images = count_images(config.data)
-    if config.data.validation_split in ("none", "test"):
-        return images
-    return math.floor(images * (1.0 - config.data.validation_fraction))
+    return count_training_images(config.data)
 
 
 def _percent(share):
@@ -162,7 +157,7 @@ SWEEPS = {
         "Does sharpness-aware minimisation help, plain or adaptive?",
         {
             "optimizer": {
-                "plain": {"train": {"sam_rho": 0.0}},
+                "plain": {"train": {"sam_rho": 0.0, "sam_adaptive": False}},
                 "sam": {"train": {"sam_rho": 0.05, "sam_adaptive": False}},
                 "asam": {"train": {"sam_rho": 0.5, "sam_adaptive": True}},
             }

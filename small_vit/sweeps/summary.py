@@ -105,8 +105,9 @@ def _line(summary):
 
 
 def _captions(config, rows):
+    which = "last" if config.train.keep == "last" else "on validation best"
     return [
-        f"{config.recipe} on {config.data.dataset}: test set, last epoch of "
+        f"{config.recipe} on {config.data.name}: test set, {which} epoch of "
         f"{config.train.epochs}{passes_suffix(config.train)}, mean ± 95 % interval over n seeds "
         "and their standard deviation; the difference from the baseline is paired by seed.",
         *where_run(rows),

@@ -5,30 +5,38 @@ import time
 
 import keras
 
-from small_vit.data.batches import ShuffledBatches
+from small_vit import hosts
 from small_vit.errors import InputError
 from small_vit.results.predictions import predict_logits
-from small_vit.training.classifier import build_training_model
+from small_vit.training.assemble import assemble
 from small_vit.training.devices import precision
-from small_vit.training.factories import compile_model, make_engine
 from small_vit.training.prepare import prepare
 
 SECONDS_TO_MEASURE = 10.0
-"""Steps are measured for this long, after the first calls, which compile."""
+"""Steps are measured for this long, without the calls that compile."""
 
 MARGIN = 0.9
 """Part of the time to plan for; the rest is for the report and for a machine that slows down."""
 
 
 class _Stopwatch(keras.callbacks.Callback):
-    """Times the steps after the second call, and stops training when they have taken long enough.
+    """Times the steps, and stops training when they have taken long enough.
 
-    An engine may run many steps in a call. The first two calls compile the step for full batches
-    and for the last, smaller one of an epoch.
+    An engine may run many steps in a call. The first call compiles the step for full batches, the
+    first one that ends an epoch compiles it for its last batch, which may be smaller: these two do
+    not count.
+
+    Args:
+        steps_per_epoch: Steps of an epoch.
     """
 
-    calls = steps = 0
-    started = seconds = 0.0
+    steps = 0
+    seconds = ended = 0.0
+
+    def __init__(self, steps_per_epoch):
+        super().__init__()
+        self.steps_per_epoch = steps_per_epoch
+        self.compiled = set()
 
     def on_train_batch_begin(self, batch, logs=None):
         """Record where the call begins."""
@@ -37,13 +45,14 @@ class _Stopwatch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps of the call."""
         keras.tree.map_structure(keras.ops.convert_to_numpy, self.model.get_metrics_result())
-        self.calls += 1
-        if self.calls <= 2:
-            self.started = time.perf_counter()
-            return
-        self.steps += batch + 1 - self.first
-        self.seconds = time.perf_counter() - self.started
-        self.model.stop_training = self.seconds > SECONDS_TO_MEASURE
+        started, self.ended = self.ended, time.perf_counter()
+        kind = batch + 1 == self.steps_per_epoch
+        if kind in self.compiled:
+            self.steps += batch + 1 - self.first
+            self.seconds += self.ended - started
+        self.compiled.add(kind)
+        # Hosts have different clocks, and all must make the same calls.
+        self.model.stop_training = bool(hosts.from_first(self.seconds > SECONDS_TO_MEASURE))
 
 
 def epochs_within(config, minutes):
@@ -61,32 +70,20 @@ def epochs_within(config, minutes):
     """
     started = time.perf_counter()
     prepared = prepare(config)
+    loaded = time.perf_counter()
     with prepared.strategy.scope(), precision(config.train.precision):
-        model = build_training_model(config, prepared.dataset)
-        batches = ShuffledBatches(
-            prepared.train,
-            prepared.dataset.num_classes,
-            config.train.batch_size,
-            config.train.seed,
-            prepared.strategy.devices,
-            config.train.passes_per_epoch,
-            config.train.drop_last,
-            config.train.balanced_sampling,
-        )
-        compile_model(
-            model, config.train, len(batches), prepared.dataset.num_classes, prepared.class_weights
-        )
-        stopwatch = _Stopwatch()
-        engine = make_engine(model, batches)
+        model, engine = assemble(config, prepared)
+        stopwatch = _Stopwatch(len(engine.batches))
         engine.run(0, 10**6, [stopwatch])
         seconds_per_image = _predict_seconds(model, prepared.train, config.train.batch_size)
-    # The run compiles again, so the measurement's own time stands for that.
-    overhead = 2 * (time.perf_counter() - started) - SECONDS_TO_MEASURE
+    # The run compiles again, but finds the images decoded.
+    ended = time.perf_counter()
+    overhead = (ended - started) + (ended - loaded - stopwatch.seconds)
     overhead += seconds_per_image * len(prepared.dataset.test)
-    per_epoch = len(batches) * stopwatch.seconds / stopwatch.steps
+    per_epoch = len(engine.batches) * stopwatch.seconds / stopwatch.steps
     if prepared.validation is not None:
         per_epoch += seconds_per_image * len(prepared.validation)
-    epochs = math.floor((MARGIN * 60 * minutes - overhead) / per_epoch)
+    epochs = hosts.from_first(math.floor((MARGIN * 60 * minutes - overhead) / per_epoch))
     if epochs < 1:
         needed = (overhead + per_epoch) / MARGIN / 60
         raise InputError(

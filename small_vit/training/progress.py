@@ -75,6 +75,7 @@ class ShowProgress(keras.callbacks.Callback):
         self.console.print(
             f"{self.title}  epoch {epoch + 1}/{self.epochs}  {figures}  left {clock(left)}",
             highlight=False,
+            markup=False,
         )
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,10 +10,10 @@ import numpy as np
 from small_vit import hosts
 from small_vit.config import CHECKPOINT_MINUTES
 from small_vit.data import fingerprint
-from small_vit.data.batches import ShuffledBatches
 from small_vit.data.folder.dataset import FolderDataset
 from small_vit.errors import InputError
 from small_vit.models.registry import count_multiply_adds
+from small_vit.plots.labels import printable
 from small_vit.quiet import only_errors
 from small_vit.recipes import changes_from_recipe
 from small_vit.report.run_report import write_report
@@ -23,6 +24,7 @@ from small_vit.results.predictions import predict_logits
 from small_vit.results.result import Result
 from small_vit.results.run_directory import RunDirectory, new_path
 from small_vit.results.saved_model import calibrated
+from small_vit.training.assemble import assemble
 from small_vit.training.callbacks import (
     FirstStep,
     RunFiles,
@@ -31,9 +33,7 @@ from small_vit.training.callbacks import (
     TrainingDiverged,
     Validation,
 )
-from small_vit.training.classifier import build_training_model
 from small_vit.training.devices import precision
-from small_vit.training.factories import compile_model, make_engine
 from small_vit.training.prepare import make_deterministic, prepare
 from small_vit.training.progress import ShowProgress
 from small_vit.training.selection import KeepBest, StopWhenStalled, best_epoch, has_stalled
@@ -72,9 +72,10 @@ def run_experiment(
     if config.train.deterministic:
         make_deterministic()
     if isinstance(dataset, FolderDataset) and hosts.is_first():
-        print("\n".join(dataset.describe()))
+        print("\n".join(map(printable, dataset.describe())))
 
     # ------------------------------------------------------- run directory
+    _refuse_inside_images(directory, config.data)
     environment = describe_environment(strategy.description, fingerprint(dataset))
     if resume:
         directory.refuse_another(config, environment)
@@ -85,27 +86,13 @@ def run_experiment(
         environment = directory.resume(config, environment)
     else:
         directory.create(config, environment, dataset.class_names)
-        directory.write_files(dataset)
+    directory.write_files(dataset)  # again, if the run was killed before
 
     with strategy.scope(), precision(config.train.precision):
         # ----------------------------------------------------------- model
         with only_errors():  # It imports TensorFlow on any backend, where that is installed.
             keras.utils.set_random_seed(config.train.seed)
-        model = build_training_model(config, dataset)
-        batches = ShuffledBatches(
-            prepared.train,
-            dataset.num_classes,
-            config.train.batch_size,
-            config.train.seed,
-            strategy.devices,
-            config.train.passes_per_epoch,
-            config.train.drop_last,
-            config.train.balanced_sampling,
-        )
-        compile_model(
-            model, config.train, len(batches), dataset.num_classes, prepared.class_weights
-        )
-        engine = make_engine(model, batches)
+        model, engine = assemble(config, prepared)
         checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
         history, step = checkpoint.history, checkpoint.step
         keep_best = KeepBest(directory / "best.npz", model.classifier, history)
@@ -113,8 +100,8 @@ def run_experiment(
         # ----------------------------------------------------------- train
         started = time.perf_counter()
         title = f"{config.data.name} {config.arm} seed {config.train.seed}"
-        steps_before = len(history) * len(batches) + step
-        progress = ShowProgress(title, config.train.epochs, len(batches), steps_before)
+        steps = len(engine.batches)
+        progress = ShowProgress(title, config.train.epochs, steps, len(history) * steps + step)
         first_step = FirstStep()
         callbacks = [first_step, StopAtNonFiniteLoss()]
         if validation is not None:
@@ -153,8 +140,10 @@ def run_experiment(
         # ------------------------- test: once, after all training
         logits = predict_logits(model, dataset.test, config.train.batch_size)
         held_out = None
-        if validation is not None and (config.train.calibrate or prepared.positive is not None):
-            held_out = predict_logits(model, validation, config.train.batch_size), validation.labels
+        choose = config.train.calibrate or prepared.positive is not None
+        if choose and validation is not None and validation is not dataset.test:
+            outputs = predict_logits(model, validation, config.train.batch_size)
+            held_out = outputs, validation.labels
         seconds = earlier + time.perf_counter() - started
         times = {}
         if not resume:
@@ -167,14 +156,13 @@ def run_experiment(
         if config.train.calibrate:
             classifier = calibrated(classifier, measured.metrics["temperature"])
         if hosts.is_first():
-            directory.save_model(classifier, dataset.class_names, config.data.fit)
+            about = {"class_names": dataset.class_names, "fit": config.data.fit}
+            if prepared.positive is not None:
+                about["positive"] = prepared.positive
+                about["threshold"] = measured.metrics.get("threshold")
+            directory.save_model(classifier, about)
 
-    multiply_adds = count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes)
     result = Result(
-        recipe=config.recipe,
-        dataset=config.data.name,
-        arm=config.arm,
-        seed=config.train.seed,
         metrics=measured.metrics,
         intervals=measured.intervals,
         validation={
@@ -182,33 +170,55 @@ def run_experiment(
             for name, value in history[kept].items()
             if name.startswith("val_")
         },
-        train_examples=len(prepared.train),
-        trainable_parameters=sum(
-            int(np.prod(weight.shape)) for weight in model.classifier.trainable_weights
-        ),
-        epochs=config.train.epochs,
-        passes_per_epoch=config.train.passes_per_epoch,
-        batch_size=config.train.batch_size,
+        kept_epoch=kept + 1 if config.train.keep == "best" else None,
+        stopped_after=len(history) if len(history) < config.train.epochs else None,
+        best_on_test=_best_on_test(config, history),
         seconds=round(seconds, 1),
         # Without the first epoch, which includes compilation.
         seconds_per_epoch=float(np.median([row["seconds"] for row in history[1:] or history])),
-        precision=config.train.precision,
-        **{
-            name: environment[name]
-            for name in ("backend", "device", "versions", "commit", "command", "data_fingerprint")
-        },
-        changes=changes_from_recipe(config),
-        best_on_test=_best_on_test(config, history),
-        forward_flops=2 * multiply_adds.total,
         peak_memory_mb=peak_memory_mb(),
-        kept_epoch=kept + 1 if config.train.keep == "best" else None,
-        stopped_after=len(history) if len(history) < config.train.epochs else None,
         **times,
+        **_about(config, prepared, model.classifier, environment),
     )
     if hosts.is_first():
         write_report(directory, config, result, classifier, measured.logits, dataset)
         directory.finish(result)
     return result
+
+
+def _refuse_inside_images(directory, data):
+    if data.dataset != "folder":
+        return
+    images = Path(data.data_dir)
+    if images in directory.path.resolve().parents:
+        raise InputError(
+            f"The run would be written into the folder of its images, as one more class: "
+            f"{directory.path} in {images}. Choose another folder with --out."
+        )
+
+
+def _about(config, prepared, classifier, environment):
+    """What a run's result says about the experiment, before any of it is measured."""
+    dataset = prepared.dataset
+    multiply_adds = count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes)
+    of_process = ("backend", "device", "versions", "commit", "command", "data_fingerprint")
+    return {
+        "recipe": config.recipe,
+        "dataset": config.data.name,
+        "arm": config.arm,
+        "seed": config.train.seed,
+        "changes": changes_from_recipe(config),
+        "train_examples": len(prepared.train),
+        "trainable_parameters": sum(
+            int(np.prod(weight.shape)) for weight in classifier.trainable_weights
+        ),
+        "forward_flops": 2 * multiply_adds.total,
+        "epochs": config.train.epochs,
+        "passes_per_epoch": config.train.passes_per_epoch,
+        "batch_size": config.train.batch_size,
+        "precision": config.train.precision,
+        **{name: environment[name] for name in of_process},
+    }
 
 
 def _best_on_test(config, history):

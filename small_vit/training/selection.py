@@ -3,10 +3,13 @@
 Both follow from the history alone, so a resumed run decides as the uninterrupted one does.
 """
 
+import zipfile
+
 import keras
 import numpy as np
 
 from small_vit import hosts
+from small_vit.errors import InputError
 from small_vit.files import written_whole
 
 
@@ -61,10 +64,25 @@ class KeepBest(keras.callbacks.Callback):
                 np.savez(file, *map(keras.ops.convert_to_numpy, self.classifier.weights))
 
     def restore(self):
-        """Set the classifier's weights to those of the best epoch."""
-        with np.load(self.path) as arrays:
-            for weight, values in zip(self.classifier.weights, arrays.values(), strict=True):
-                weight.assign(values)
+        """Set the classifier's weights to those of the best epoch, on every host.
+
+        Raises:
+            InputError: if the file is gone or damaged.
+        """
+        values = list(map(keras.ops.convert_to_numpy, self.classifier.weights))
+        if hosts.is_first():
+            try:
+                with np.load(self.path) as arrays:
+                    values = list(arrays.values())
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                raise InputError(
+                    f"{self.path}, the weights of the best epoch, cannot be read: {error!r}. Start "
+                    "a new run."
+                ) from error
+        for weight, value in zip(
+            self.classifier.weights, hosts.arrays_from_first(values), strict=True
+        ):
+            weight.assign(value)
 
 
 class StopWhenStalled(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from small_vit.cli import compare, evaluate, predict, train
+from small_vit.cli import compare, evaluate, predict, report, train
 
 pytestmark = pytest.mark.any_backend
 
@@ -124,7 +124,19 @@ def test_a_run_on_a_folder_is_resumed_but_not_with_other_images(
     shutil.copytree(folder, changed)
     shutil.copy(folder / "red" / "0.png", changed / "red" / "more.png")
     error = refused(capsys, train.main, "--resume", run, "--data-dir", changed)
-    assert "data_fingerprint" in error
+    assert "images are not those that the run was started with" in error
+
+
+@pytest.mark.parametrize("command", [evaluate, report])
+def test_a_folder_that_has_changed_gives_no_test_set(command, run, folder, tmp_path, capsys):
+    """Its split is another, so images that were trained on would be tested on."""
+    changed = tmp_path / "colours"
+    shutil.copytree(folder, changed)
+    shutil.copy(folder / "red" / "0.png", changed / "red" / "more.png")
+    before = (run / "report.md").read_text()
+    error = refused(capsys, command.main, run, "--data-dir", changed)
+    assert "have changed since" in error
+    assert (run / "report.md").read_text() == before
 
 
 def test_evaluate_measures_new_images_and_names_those_it_cannot_read(run, folder, tmp_path, capsys):
@@ -153,6 +165,76 @@ def test_evaluate_gives_a_runs_test_files_the_runs_own_figures(run, folder, tmp_
     expected = json.loads((run / "result.json").read_text())["metrics"]
     for name in ("accuracy", "loss", "f1"):
         assert measured[name] == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_evaluate_takes_images_of_one_class(run, folder, tmp_path, capsys):
+    new = tmp_path / "new"
+    shutil.copytree(folder / "red", new / "red")
+    assert evaluate.main([str(run), str(new), "--out", str(tmp_path / "report")]) == 0
+    assert "top-1 accuracy" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_images_that_the_run_was_trained_on(run, folder, capsys):
+    assert "was trained or chosen on 33 of the 36" in refused(capsys, evaluate.main, run, folder)
+
+
+def test_evaluate_does_not_replace_a_runs_own_report(run, folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "new")
+    error = refused(capsys, evaluate.main, run, tmp_path / "new", "--out", run)
+    assert "holds a run" in error
+
+
+def test_of_two_classes_the_model_knows_the_positive_one_and_its_threshold(
+    folder, cache, tmp_path, capsys
+):
+    two = tmp_path / "two"
+    for name in ("blue", "red"):
+        shutil.copytree(folder / name, two / name)
+    for number in range(4):
+        (two / "red" / f"{number}.png").unlink()
+    arguments = [str(two), *TINY_FLAGS, "--cache-dir", str(cache), "--out", str(tmp_path / "run")]
+    assert train.main(arguments) == 0
+    with zipfile.ZipFile(tmp_path / "run" / "model.keras") as archive:
+        about = json.loads(archive.read("small_vit.json"))
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert about["class_names"][about["positive"]] == "red"  # the rarer one
+    assert about["threshold"] == result["metrics"]["threshold"]
+    capsys.readouterr()
+    assert evaluate.main([str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out
+    assert f"| F1 at the threshold | {result['metrics']['f1_at_threshold']:.4f} |" in shown
+    shutil.copytree(folder / "red", tmp_path / "new" / "red")
+    assert evaluate.main([str(tmp_path / "run"), str(tmp_path / "new")]) == 0
+    assert "recall at the threshold" in capsys.readouterr().out
+
+
+def test_a_run_lists_what_it_skipped_and_what_occurs_twice(folder, cache, tmp_path):
+    odd = tmp_path / "odd"
+    shutil.copytree(folder, odd)
+    shutil.copy(odd / "red" / "0.png", odd / "red" / "copy.png")
+    (odd / "red" / "broken.png").write_bytes(b"no image")
+    arguments = [str(odd), *TINY_FLAGS, "--cache-dir", str(cache), "--out", str(tmp_path / "run")]
+    assert train.main([*arguments, "--skip-unreadable", "--drop-duplicates"]) == 0
+    with (tmp_path / "run" / "skipped.csv").open(newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["red/broken.png"]
+    with (tmp_path / "run" / "duplicates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["file"] for row in rows} == {"red/0.png", "red/copy.png"}
+    assert sorted(row["dropped"] for row in rows) == ["False", "True"]
+
+
+def test_a_run_is_not_written_among_its_images(folder, cache, capsys):
+    out = folder / "runs" / "run"
+    arguments = [folder, *TINY_FLAGS, "--cache-dir", cache, "--out", out]
+    assert "into the folder of its images" in refused(capsys, train.main, *arguments)
+    assert not (folder / "runs").exists()
+
+
+def test_a_run_knows_its_folder_from_everywhere(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    _, config = train.parse_training(["."])
+    assert config.data.data_dir == str(folder.resolve())
+    assert config.data.name == "colours"
 
 
 def test_evaluate_refuses_classes_that_the_model_does_not_know(run, folder, tmp_path, capsys):

@@ -424,7 +424,7 @@ def run_script(monkeypatch, capsys, name, *arguments):
 def finished_run(tmp_path):
     run = make_run(tmp_path / "run")
     run.write_history([row | {"temperature_1": 2.0} for row in history(3, 2)])
-    run.save_model(small_model(), DIGITS, fit="crop")
+    run.save_model(small_model(), {"class_names": DIGITS})
     return run.path
 
 

@@ -65,16 +65,16 @@ def locked(folder, on_wait):
         return
     try:
         lock = (folder / "lock").open("w")
-    except OSError as error:
-        raise InputError(
-            f"Could not write to {folder}: {error.strerror}. Choose another with --cache-dir."
-        ) from error
-    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             on_wait()
             fcntl.flock(lock, fcntl.LOCK_EX)
+    except OSError as error:
+        raise InputError(
+            f"Could not lock {folder}: {error.strerror}. Choose another with --cache-dir."
+        ) from error
+    with lock:
         yield
 
 

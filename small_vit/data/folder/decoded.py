@@ -17,13 +17,13 @@ from small_vit.data.folder.cache import Partial, load_stored, locked, open_cache
 from small_vit.data.folder.examine import examine, stamp_of
 from small_vit.data.image_files import is_grey
 from small_vit.errors import InputError
+from small_vit.progress_bar import image_bar
 
 FORMAT = 1
 """Of the cache. Raise it when the same files would give other pixels, digests or hashes."""
 
 CHUNK_BYTES = 4 * 2**20
 CHUNK_FILES = 64
-NAMES_SHOWN = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def _decode_all(root, paths, size, fit, folder, stored):
             done = len(unfinished.facts)
             _check_space(len(paths), shape, unfinished.nbytes, folder)
             chunks = [paths[first : first + step] for first in range(done, len(paths), step)]
-            with _progress() as progress, _quiet_pillow():
+            with image_bar() as progress, _quiet_pillow():
                 task = progress.add_task("", total=len(paths), completed=done)
                 for facts, pixels in _in_parallel(examine_chunk, chunks):
                     unfinished.add(facts, pixels)
@@ -226,9 +226,7 @@ def _check_unreadable(facts, root, skip):
         to_do = "Repair or remove them, or leave them out with --skip-unreadable."
     else:
         return
-    lines = [f"  {_printable(each.path)}: {each.reason}" for each in unreadable[:NAMES_SHOWN]]
-    if len(unreadable) > NAMES_SHOWN:
-        lines.append(f"  and {len(unreadable) - NAMES_SHOWN:,} more")
+    lines = [f"  {_printable(each.path)}: {each.reason}" for each in unreadable]
     raise InputError("\n".join([f"{what} in {_printable(root)}:", *lines, to_do]))
 
 
@@ -244,26 +242,3 @@ def _say(line):
 def _quiet_pillow():
     """Hide Pillow's warnings: a file that it cannot read whole raises an error all the same."""
     return warnings.catch_warnings(action="ignore")
-
-
-def _progress():
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True, soft_wrap=True)
-    return Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images, left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-        redirect_stdout=False,
-    )

@@ -114,7 +114,8 @@ def _require_groups(labels, groups, parts, class_names, missing):
         own = groups[inside & (labels == label)]
         count = len(np.unique(own))
         if missing and count < needed:
-            grouped = f", in {count} groups that stay together" if count < len(own) else ""
+            together = f", in {count} groups of one scene or picture, which stay together"
+            grouped = together if count < len(own) else ""
             raise InputError(
                 f"Every class needs {needed} images or more to be divided into "
                 f"{' and '.join(('training', *missing))}. Class {name} has {len(own)}{grouped}. "

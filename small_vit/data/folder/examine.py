@@ -35,7 +35,7 @@ def stamp_of(path):
     """Return what changes when a file is written: (bytes, nanoseconds); None if there is none."""
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the path holds what no path can.
         return None
     return status.st_size, status.st_mtime_ns
 

@@ -44,7 +44,7 @@ class Listing:
     notes: tuple[str, ...]
 
 
-def list_images(path):
+def list_images(path, fewest_classes=2):
     """List the images of a folder or a table, with their classes.
 
     These layouts are understood:
@@ -59,6 +59,7 @@ def list_images(path):
 
     Args:
         path: The folder or the table.
+        fewest_classes: Number of classes that there must be.
 
     Returns:
         A `Listing`.
@@ -77,12 +78,12 @@ def list_images(path):
         raise InputError(f"There is no {path}. Give {LAYOUTS}, or a CSV or JSON-lines file.")
     if path.is_dir():
         root = path
-        rows, notes = _folder_rows(root)
+        rows, notes = _folder_rows(root, fewest_classes)
     else:
         root = path.parent
         rows, notes = read_table(path), [f"Layout: the table {path.name}."]
     class_names = sorted({class_name for _, class_name, _ in rows})
-    _require_classes(path, class_names)
+    _require_classes(path, class_names, fewest_classes)
     if any(part for _, _, part in rows) and not any(part == "training" for *_, part in rows):
         raise InputError(f"{path} must have images for training. Name a part of it train.")
     label_of = {name: label for label, name in enumerate(class_names)}
@@ -92,8 +93,8 @@ def list_images(path):
     )
 
 
-def _require_classes(path, class_names):
-    if len(class_names) < 2:
+def _require_classes(path, class_names, fewest):
+    if len(class_names) < fewest:
         raise InputError(
             f"{path} must have images of two classes or more. Received: {some(class_names)} only."
         )
@@ -107,9 +108,9 @@ def _require_classes(path, class_names):
             )
 
 
-def _folder_rows(root):
+def _folder_rows(root, fewest):
     """Return the (path, class name, part) of each image below a folder, and the notes."""
-    folders, files, ignored = _walk(root)
+    folders, files, ignored = walk(root)
     top = [name for name in folders if "/" not in name]
     if not folders and not files:
         raise InputError(f"{root} is empty. Put {LAYOUTS} there.")
@@ -127,7 +128,7 @@ def _folder_rows(root):
         rows = [(name, label, part_of[name.split("/")[0]]) for name, label in rows]
         notes.insert(0, f"Layout: {', '.join(top)}, with a folder for each class.")
     else:
-        _refuse_outer_folders(root, top, folders)
+        _refuse_outer_folders(root, top, folders, fewest)
         rows, notes = _class_rows(root, folders, files, depth=0)
         rows = [(name, label, None) for name, label in rows]
         notes.insert(0, "Layout: a folder for each class.")
@@ -136,8 +137,19 @@ def _folder_rows(root):
     return rows, notes
 
 
-def _walk(root):
-    """Return the paths of all folders and all files below `root`, and the number of others."""
+def walk(root):
+    """List a folder and all folders in it, also those that links lead to.
+
+    Args:
+        root: Path of the folder.
+
+    Returns:
+        `(folders, files, ignored)`: paths relative to `root`, sorted, and the number of what is
+        hidden, left by operating systems, or neither file nor folder.
+
+    Raises:
+        InputError: if a folder cannot be read, or lies in itself.
+    """
     folders, files, ignored = [], [], 0
     waiting = [("", ())]
     while waiting:
@@ -192,7 +204,7 @@ def _parts_of_folders(root, top):
     return {name: part for part, name in folder_of.items()}
 
 
-def _refuse_outer_folders(root, top, folders):
+def _refuse_outer_folders(root, top, folders, fewest):
     """Raise if the classes or parts seem to be one level below the class folders."""
     inner = [name for name in folders if name.count("/") == 1]
     for name in inner:
@@ -202,7 +214,7 @@ def _refuse_outer_folders(root, top, folders):
                 f"{root} must have {LAYOUTS}. Received: {name}. If {outer} is a whole dataset, "
                 f"give {root / outer}; if it is a class, put it into {base}."
             )
-    if len(top) == 1:
+    if len(top) < fewest:
         deeper = f" If its folders are the classes, give {root / top[0]}." if inner else ""
         raise InputError(
             f"{root} must have images of two classes or more. Received: {top[0]} only.{deeper}"

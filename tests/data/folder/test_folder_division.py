@@ -187,7 +187,7 @@ def test_too_few_images():
 def test_too_few_groups():
     parts, labels = given(open=(9, 9, 9))
     said = refused(parts, labels, np.minimum(np.arange(27), 19))
-    assert "Class c has 9, in 2 groups that stay together." in said
+    assert "Class c has 9, in 2 groups of one scene" in said
 
 
 def test_fractions_that_leave_nothing():

@@ -1,0 +1,30 @@
+"""The model of a run, compiled, and the engine that trains it."""
+
+from small_vit.data.batches import ShuffledBatches
+from small_vit.training.classifier import build_training_model
+from small_vit.training.factories import compile_model, make_engine
+
+
+def assemble(config, prepared):
+    """Return `(TrainingModel, Engine)` of a run.
+
+    Call it in the scope of its strategy and precision.
+
+    Args:
+        config: `ExperimentConfig`.
+        prepared: `Prepared`.
+    """
+    train, num_classes = config.train, prepared.dataset.num_classes
+    model = build_training_model(config, prepared.dataset)
+    batches = ShuffledBatches(
+        prepared.train,
+        num_classes,
+        train.batch_size,
+        train.seed,
+        prepared.strategy.devices,
+        train.passes_per_epoch,
+        train.drop_last,
+        train.balanced_sampling,
+    )
+    compile_model(model, train, len(batches), num_classes, prepared.class_weights)
+    return model, make_engine(model, batches)

@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 
 from benchmarks.markdown import speed_tables
+from folder_tables import folder_table
 from row_files import (
     BENCHMARK_COMMAND,
     SPEED_ROWS,
@@ -72,6 +73,10 @@ def _table(name, results):
         return _epochs_table(results)
     if name == "bfloat16":
         return _bfloat16_table(results)
+    if name == "folders":
+        return folder_table(sorted(results.glob("folder*.jsonl")), baseline="vanilla")
+    if name == "sam":
+        return folder_table(sorted(results.glob("sam-*.jsonl")), baseline="plain")
     groups = rows_by_backend(read_rows(results / f"{name}.jsonl")).values()
     sweep, _, recipe = name.partition("-")
     if sweep in SWEEPS and recipe in RECIPES:

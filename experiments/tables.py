@@ -20,13 +20,14 @@ class CommandLine:
     NAME is SWEEP-RECIPE, it is the table of that sweep, which may be not yet run. Other names:
     `published` compares published numbers with ours; `epochs` compares the Keras example's log with
     ours, epoch by epoch; `speed` is for the benchmark; `bfloat16` compares the accuracy of bfloat16
-    and float32.
+    and float32; `folders` shows the runs on folders of images, `sam` those of that sweep on them.
     """
 
     check: bool = False
     """Change nothing; exit with 1 if a table in a document does not match the rows."""
     documents: tuple[Path, ...] = (
         ROOT / "README.md",
+        ROOT / "docs" / "data.md",
         ROOT / "docs" / "results.md",
         ROOT / "docs" / "speed.md",
     )

@@ -5,6 +5,7 @@ from small_vit.layers.fast_dropout import FastDropout
 from small_vit.layers.multi_head_attention_lsa import MultiHeadAttentionLSA
 from small_vit.layers.patch_encoder import PatchEncoder
 from small_vit.layers.resize import Resize
+from small_vit.layers.sequence_pooling import SequencePooling
 from small_vit.layers.shifted_patch_tokenization import ShiftedPatchTokenization
 from small_vit.layers.stochastic_depth import StochasticDepth
 from small_vit.layers.transformer_block import TransformerBlock
@@ -15,6 +16,7 @@ __all__ = [
     "MultiHeadAttentionLSA",
     "PatchEncoder",
     "Resize",
+    "SequencePooling",
     "ShiftedPatchTokenization",
     "StochasticDepth",
     "TransformerBlock",

@@ -5,10 +5,14 @@ imports Keras, so it is imported only when it is used.
 """
 
 import importlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from small_vit.errors import InputError
+from small_vit.models.cct.config import PLAIN as PLAIN_CCT
+from small_vit.models.cct.config import CCTConfig
+from small_vit.models.resnet.config import ResNetConfig
 from small_vit.models.vit.config import PLAIN, ViTConfig
 from small_vit.settings import Settings
 
@@ -19,12 +23,13 @@ class Family:
 
     Attributes:
         config: Class of its settings; `config.kind` is the family's name.
-        plain: Changes to the settings that give the arm "vanilla".
+        plain: Changes to the settings that give the arm "vanilla"; none if the family has no part
+            of the paper.
         build: "module:function" from `(config, image_shape, num_classes, normalization)` to a
             functional `keras.Model` from raw images to logits. Its layers "normalization" and
             "resize" (if it resizes) come first; "pooling" gives the input of the head.
         count: "module:function" from `(config, image_shape, num_classes)` to the `MultiplyAdds` of
-            one image's forward pass.
+            one image's forward pass: a dataclass of the family's parts, with their `total`.
     """
 
     config: type[Settings]
@@ -40,8 +45,70 @@ FAMILIES: dict[str, Family] = {
         build="small_vit.models.vit.build:build",
         count="small_vit.models.vit.multiply_adds:count",
     ),
+    "cct": Family(
+        config=CCTConfig,
+        plain=PLAIN_CCT,
+        build="small_vit.models.cct.build:build",
+        count="small_vit.models.cct.multiply_adds:count",
+    ),
+    "resnet": Family(
+        config=ResNetConfig,
+        plain={},
+        build="small_vit.models.resnet.build:build",
+        count="small_vit.models.resnet.multiply_adds:count",
+    ),
 }
 """The families by kind."""
+
+
+def _vit(projection_dim, num_layers, num_heads):
+    """A model of the ViT paper, without the dropout that it is trained with in places."""
+    return "vit", PLAIN | {
+        "image_size": 224,
+        "projection_dim": projection_dim,
+        "num_layers": num_layers,
+        "num_heads": num_heads,
+        "key_dim": projection_dim // num_heads,
+        "attention_dropout": 0.0,
+        "mlp_ratio": 4.0,
+        "mlp_output_activation": False,
+        "dropout": 0.0,
+        "pooling": "class_token",
+        "head_units": (),
+        "head_dropout": 0.0,
+        "attention_fans": "axes",
+    }
+
+
+NAMED: dict[str, tuple[str, dict[str, Any]]] = {
+    "vit": ("vit", {}),
+    "vit-ti/P": _vit(192, 12, 3),
+    "vit-s/P": _vit(384, 12, 6),
+    "vit-b/P": _vit(768, 12, 12),
+    "vit-l/P": _vit(1024, 24, 16),
+    "vit-h/P": _vit(1280, 32, 16),
+    "cct-2/3x2": (
+        "cct",
+        {
+            "conv_layers": 2,
+            "projection_dim": 128,
+            "num_layers": 2,
+            "num_heads": 2,
+            "mlp_ratio": 1.0,
+        },
+    ),
+    "cct-7/3x1": ("cct", {}),
+    "resnet20": ("resnet", {"depth": 20}),
+    "resnet56": ("resnet", {"depth": 56}),
+    "resnet110": ("resnet", {"depth": 110}),
+    "resnet18": ("resnet", {"depth": 18}),
+}
+"""The models by their published names: kind and fields. P stands for any patch size in pixels.
+
+Sources: ViT-B, L and H, Dosovitskiy et al., arXiv 2010.11929, table 1; ViT-Ti and S, Touvron et
+al., arXiv 2012.12877, table 1; CCT, Hassani et al., arXiv 2104.05704; ResNet, He et al., arXiv
+1512.03385.
+"""
 
 
 def model_config(kind="vit", **fields):
@@ -57,6 +124,28 @@ def model_config(kind="vit", **fields):
     if kind not in FAMILIES:
         raise InputError(f"kind must be one of {', '.join(FAMILIES)}. Received: {kind!r}.")
     return FAMILIES[kind].config(**fields)
+
+
+def named_model(name):
+    """Return the config of a model of `NAMED`.
+
+    Args:
+        name: Its name, in upper or lower case; with a number in place of P: "ViT-B/16".
+
+    Raises:
+        InputError: if there is no such model, or its patch is larger than its image.
+    """
+    if name.lower() in NAMED:
+        kind, fields = NAMED[name.lower()]
+        return model_config(kind, **fields)
+    match = re.fullmatch(r"(vit-[a-z]+)/([0-9]+)", name.lower())
+    if match is None or f"{match[1]}/P" not in NAMED:
+        raise InputError(
+            f"The model must be one of {', '.join(NAMED)}, with a patch size in pixels for P. "
+            f"Received: {name!r}."
+        )
+    kind, fields = NAMED[f"{match[1]}/P"]
+    return model_config(kind, **fields, patch_size=int(match[2]))
 
 
 def build_classifier(config, image_shape, num_classes, normalization=None):

@@ -1,0 +1,83 @@
+"""The compact convolutional transformer for classification."""
+
+import keras
+
+from small_vit.layers import PatchEncoder, Resize, SequencePooling, TransformerBlock
+from small_vit.models.cct.config import CHANNELS
+from small_vit.sizes import as_pair
+
+
+def build(config, image_shape, num_classes, normalization):
+    """Build the classifier of a `CCTConfig`; the `build` of its family in the registry.
+
+    Initial values are those of the authors' code (github.com/SHI-Labs/Compact-Transformers). That
+    code adds the output of a block's MLP to the normalised tokens; here it is added to the tokens,
+    as in the Vision Transformer, whose encoder the paper says it uses.
+
+    Source: Hassani et al., arXiv 2104.05704, section 3.
+    """
+    images = keras.Input(image_shape, name="images")
+    x = (normalization or keras.layers.Normalization(name="normalization"))(images)
+    if as_pair(config.image_size) != tuple(image_shape[:2]):
+        x = Resize(config.image_size, name="resize")(x)
+    x = _tokens(x, config)
+    for number in range(config.num_layers):
+        x = _block(config, number)(x)
+    x = keras.layers.LayerNormalization(epsilon=1e-5, name="norm")(x)
+    x = SequencePooling(kernel_initializer=_kernel_initializer(), name="pooling")(x)
+    # Logits stay float32 under mixed precision: the loss needs their range.
+    logits = keras.layers.Dense(
+        num_classes, kernel_initializer=_kernel_initializer(), dtype="float32", name="logits"
+    )(x)
+    return keras.Model(images, logits, name="cct")
+
+
+def _tokens(x, config):
+    """(batch, height, width, channels) -> (batch, tokens, projection_dim)."""
+    last = {"data_format": "channels_last"}
+    for number in range(config.conv_layers):
+        x = keras.layers.ZeroPadding2D(config.padding, **last, name=f"conv_{number}_padding")(x)
+        x = keras.layers.Conv2D(
+            config.projection_dim if number == config.conv_layers - 1 else CHANNELS,
+            config.kernel_size,
+            config.stride,
+            activation="relu",
+            use_bias=False,
+            kernel_initializer="he_normal",
+            **last,
+            name=f"conv_{number}",
+        )(x)
+        # After a ReLU, zeros around the image are never larger than what is in it.
+        x = keras.layers.ZeroPadding2D(1, **last, name=f"pool_{number}_padding")(x)
+        x = keras.layers.MaxPooling2D(3, 2, **last, name=f"pool_{number}")(x)
+    rows, columns, dim = x.shape[1:]
+    tokens = keras.layers.Reshape((rows * columns, dim), name="tokens")(x)
+    return PatchEncoder(
+        num_patches=(rows, columns),
+        projection_dim=dim,
+        embedding_initializer=keras.initializers.RandomNormal(stddev=0.2),
+        name="encoder",
+    )(tokens)
+
+
+def _block(config, number):
+    return TransformerBlock(
+        num_heads=config.num_heads,
+        key_dim=config.projection_dim // config.num_heads,
+        mlp_units=int(config.mlp_ratio * config.projection_dim),
+        temperature=config.temperature,
+        diagonal_mask=config.diagonal_mask,
+        qkv_bias=False,
+        attention_dropout=config.attention_dropout,
+        dropout=config.dropout,
+        mlp_output_activation=False,
+        stochastic_depth=config.stochastic_depth * number / max(1, config.num_layers - 1),
+        norm_epsilon=1e-5,
+        kernel_initializer=_kernel_initializer(),
+        name=f"block_{number}",
+    )
+
+
+def _kernel_initializer():
+    # PyTorch's trunc_normal_(std=0.02) cuts off at ±2, a hundred deviations: at nothing.
+    return keras.initializers.RandomNormal(stddev=0.02)

@@ -1,12 +1,20 @@
 """Models by their published names, with the published sizes."""
 
 import math
+import re
+from pathlib import Path
 
 import keras
 import pytest
 
 from small_vit.errors import InputError
-from small_vit.models.registry import NAMED, build_classifier, model_config, named_model
+from small_vit.models.registry import (
+    NAMED,
+    build_classifier,
+    count_multiply_adds,
+    model_config,
+    named_model,
+)
 
 pytestmark = pytest.mark.any_backend
 
@@ -102,3 +110,24 @@ def test_an_unknown_name_is_refused_with_the_known_ones(name):
 def test_a_patch_must_fit_the_image(name):
     with pytest.raises(InputError):
         named_model(name)
+
+
+PAGE = Path(__file__).parents[2] / "docs/models.md"
+ROWS = re.findall(r"\| `(\S+)` \| ([\d,]+) \| ([\d,.]+) M \|", PAGE.read_text(encoding="utf-8"))
+
+
+def test_the_page_has_all_names_but_those_with_a_patch_size():
+    assert [name for name, *_ in ROWS] == [name for name in NAMED if "/P" not in name]
+
+
+@pytest.mark.parametrize(("name", "flops"), [(name, flops) for name, _, flops in ROWS])
+def test_the_pages_flops_are_those_counted(name, flops):
+    counted = 2 * count_multiply_adds(named_model(name), (32, 32, 3), 100).total
+    assert f"{counted / 1e6:,.1f}" == flops
+
+
+@pytest.mark.parametrize("name", ["resnet20", "cct-2/3x2"])
+def test_the_pages_parameters_are_those_of_the_model(name):
+    model = build_classifier(named_model(name), (32, 32, 3), 100)
+    counted = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    assert (name, f"{counted:,}") in [row[:2] for row in ROWS]

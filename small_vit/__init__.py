@@ -26,6 +26,7 @@ _MODULES = {
         "MultiHeadAttentionLSA",
         "PatchEncoder",
         "Resize",
+        "SequencePooling",
         "ShiftedPatchTokenization",
         "StochasticDepth",
         "TransformerBlock",

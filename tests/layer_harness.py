@@ -95,6 +95,7 @@ LAYERS = {
         sv.PatchEncoder,
         {"num_patches": 5, "projection_dim": 8, "position_embedding": "none"},
     ),
+    "sequence_pooling": LayerCase(sv.SequencePooling, {"kernel_initializer": "he_normal"}),
     "lsa": LayerCase(
         sv.MultiHeadAttentionLSA, {"num_heads": 2, "key_dim": 4, "dropout": 0.1}, random=True
     ),

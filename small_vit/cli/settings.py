@@ -3,13 +3,13 @@
 import argparse
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from small_vit.config import CHECKPOINT_MINUTES, ExperimentConfig
 from small_vit.errors import InputError
-from small_vit.models.registry import FAMILIES
+from small_vit.models.registry import FAMILIES, named_model
 from small_vit.recipes import RECIPES, keras_example
 from small_vit.recipes.folders import for_folder, on_folder
 from small_vit.sizes import as_pair
@@ -23,6 +23,9 @@ class TrainingOptions:
 
     recipe: Literal[tuple(RECIPES)] = "keras-example"
     """Recipe that gives the defaults of all settings; small_vit/recipes/ describes each."""
+    named: Annotated[str | None, tyro.conf.arg(name="model", metavar="NAME")] = None
+    """Model by name, which replaces the recipe's and gives the defaults of its settings: vit,
+    ViT-B/16, CCT-7/3x1, resnet20, … (docs/models.md)."""
     out: Path | None = None
     """Folder to write to. Default: a new one under runs/."""
     resume: Path | None = None
@@ -57,18 +60,25 @@ def parse(options_class, arguments, prog, description, resumed):
     # The real parser, below, reports what is wrong with them.
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
+    first.add_argument("--model", nargs="?")
     first.add_argument("--image-size", nargs="*", default=())
     known, _ = first.parse_known_args(arguments)
     takes_folder = "folder" in {each.name for each in fields(options_class)}
     folder = arguments[0] if takes_folder and arguments and arguments[0][:1] != "-" else None
     resumed_options = {}
     if known.resume is not None:
+        if known.model is not None:
+            raise InputError("--resume trains the model that was started: leave out --model.")
         base, resumed_options = resumed(known.resume)
-    elif folder is not None:
-        recipe = RECIPES[known.recipe]() if known.recipe in RECIPES else for_folder(folder)
-        base = on_folder(recipe, folder, _size(known.image_size))
     else:
-        base = RECIPES.get(known.recipe, keras_example)()
+        base = RECIPES.get(known.recipe, for_folder if folder else keras_example)
+        base = base(folder) if base is for_folder else base()
+        size = _size(known.image_size)
+        if known.model is not None:
+            base = base.replace(arm=known.model.lower(), model=named_model(known.model))
+            size = None  # Its name says its patch size.
+        if folder is not None:
+            base = on_folder(base, folder, size)
     with_settings = make_dataclass(
         options_class.__name__,
         [

@@ -10,6 +10,7 @@ import tyro
 
 from small_vit.cli.settings import TrainingOptions, changed_parts, command_of, parse
 from small_vit.errors import InputError, exit_on_input_error
+from small_vit.models.registry import FAMILIES
 from small_vit.quiet import import_keras
 from small_vit.recipes import RECIPES, vanilla
 
@@ -113,6 +114,8 @@ def parse_training(arguments, prog="small-vit train"):
 
 
 def _vanilla(config, options):
+    if not FAMILIES[config.model.kind].plain:
+        raise InputError(f"--vanilla is for models with SPT or LSA. Received: {config.model.kind}.")
     if options.resume is None:
         given = changed_parts(config.model, RECIPES[config.recipe]().model)
         if given:

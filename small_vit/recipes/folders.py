@@ -129,6 +129,8 @@ def on_folder(config, data_dir, image_size=None):
     if config.data.validation_split == "last":
         changes["data"]["validation_split"] = "stratified"
     if image_size is not None:
-        patch = tuple(max(2, side // PATCHES) for side in as_pair(image_size))
-        changes["model"] = {"image_size": image_size, "patch_size": patch}
+        changes["model"] = {"image_size": image_size}
+        if hasattr(config.model, "patch_size"):
+            patch = tuple(max(2, side // PATCHES) for side in as_pair(image_size))
+            changes["model"]["patch_size"] = patch
     return config.replace(**changes)

@@ -94,7 +94,6 @@ def test_flags_change_the_recipe_of_every_command_that_trains(options_class):
         ("--data-dir nowhere", "nowhere"),
         ("--recipe digits --train-examples 1000000", "1000000"),
         ("--recipe digits --strategy tpu", "--strategy tpu"),
-        ("--recipe digits --num-layers 0", "num_layers of at least 1"),
         ("--recipe digits --train-examples 50 --drop-last", "drop_last leaves no batch"),
         ("--final-learning-rate 1", "final_learning_rate must be 0 to learning_rate=0.001"),
         ("--recipe digits --compare --train-examples 1000000", "1000000"),
@@ -127,7 +126,7 @@ def test_an_interrupted_run_says_how_to_resume_it(prog, command, monkeypatch, tm
 
     out = tmp_path / "run"
     for moment, advice in {
-        "prepare.load_dataset": "Resume with: the same command",
+        "prepare.load_data": "Resume with: the same command",
         "progress.ShowProgress.on_train_begin": f"Resume with: {command} --resume {out}",
     }.items():
         monkeypatch.setattr(f"small_vit.training.{moment}", interrupt)
@@ -198,9 +197,9 @@ def test_evaluate_measures_what_the_run_has_measured(finished, capsys):
     assert evaluate.main([str(finished), "--batch-size", "100"]) == 0
     shown = capsys.readouterr().out
     assert "spt+lsa on the test set of digits, 360 images" in shown
-    assert f"| top-1 accuracy | {metrics['accuracy']:.2%} |" in shown
-    assert f"| top-5 accuracy | {metrics['top5_accuracy']:.2%} |" in shown
-    loss = float(shown.split("| cross-entropy |")[1].split("|")[0])
+    assert f"| top-1 accuracy | {metrics['accuracy']:.2%} (" in shown
+    assert f"| top-5 accuracy | {metrics['top5_accuracy']:.2%} (" in shown
+    loss = float(shown.split("| cross-entropy |")[1].split("(")[0])
     assert loss == pytest.approx(metrics["loss"], abs=1e-4)
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == files
 
@@ -516,3 +515,24 @@ def test_a_second_run_finds_its_program_compiled(tmp_path, monkeypatch):
         programs = (tmp_path / ".cache" / "small_vit" / "jax").glob("jit__steps*-cache")
         listings.append(sorted(program.name for program in programs))
     assert listings[0] and listings[0] == listings[1]
+
+
+def test_a_model_is_taken_by_its_name():
+    _, config = train.parse_training(["--recipe", "digits", "--model", "CCT-2/3x2"])
+    assert (config.model.kind, config.arm) == ("cct", "cct-2/3x2")
+    assert config.model.num_layers == 2
+    changed = ["--model", "resnet20", "--image-size", "16", "--depth", "56"]
+    _, config = train.parse_training(["--recipe", "digits", *changed])
+    assert (config.model.kind, config.model.depth, config.model.image_size) == ("resnet", 56, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "resnet21"], "resnet20"),
+        (["--model", "resnet20", "--vanilla"], "--vanilla is for models with SPT or LSA"),
+        (["--model", "resnet20", "--resume", "runs/x"], "leave out --model"),
+    ],
+)
+def test_a_model_that_is_not_there_or_cannot_be_is_refused(arguments, message, capsys):
+    assert message in refused(capsys, train.main, ["--recipe", "digits", *arguments])

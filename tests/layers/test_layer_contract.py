@@ -144,7 +144,8 @@ def test_dtype_policy(case, policy, compute_dtype):
     assert {variable.dtype for variable in layer.trainable_variables} <= {"float32"}
 
 
-BUILT_FOR_A_SHAPE = ["spt", "encoder", "encoder_class_token", "resize", "lsa", "block"]
+ANY_NUMBER_OF_TOKENS = ["lsa", "block", "sequence_pooling"]
+BUILT_FOR_A_SHAPE = ["spt", "encoder", "encoder_class_token", "resize", *ANY_NUMBER_OF_TOKENS]
 
 
 @pytest.mark.parametrize("name", BUILT_FOR_A_SHAPE)
@@ -154,7 +155,7 @@ def test_a_built_layer_refuses_another_shape(name):
     layer = case.make_built()
     *places, width = case.input_shape
     others = [(*places, width // 2 if width > 3 else 1)]
-    if name not in ("lsa", "block"):  # attention takes any number of tokens
+    if name not in ANY_NUMBER_OF_TOKENS:
         others.append((1, *case.input_shape[1:]))
     for shape in others:
         with pytest.raises(ValueError, match=r"incompatible with the layer|was built for tokens"):

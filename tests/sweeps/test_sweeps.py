@@ -41,6 +41,7 @@ ARMS = {
     "patch": 4,
     "data": 10,
     "schedule": 4,
+    "sam": 3,
     "decay": 4,
 }
 

@@ -366,7 +366,7 @@ def test_xla_compiles_the_step(batch):
 
 @pytest.mark.parametrize("rho", [0.0, 0.05])
 def test_the_settings_choose_the_model(rho):
-    config = digits().replace(train={"sam_rho": rho, "sam_adaptive": True})
+    config = digits().replace(train={"sam_rho": rho, "sam_adaptive": rho > 0})
     model = build_training_model(config, load_dataset("digits"))
     assert type(model) is (SharpnessAwareTrainingModel if rho else TrainingModel)
     if rho:

@@ -23,6 +23,7 @@ def folder_table(paths, baseline):
     for path in paths:
         for rows in rows_by_backend(read_rows(path)).values():
             arms = by_arm(rows)
+            arms = {arm: arms[arm] for arm in sorted(arms, key=lambda arm: arm != baseline)}
             lines += [_arm_line(arm, of) for arm, of in arms.items()]
             others = [arm for arm in arms if arm != baseline]
             lines += [_difference_line(arm, arms, baseline) for arm in others if baseline in arms]

@@ -34,7 +34,7 @@ def folder_table(paths, baseline):
     captions = [
         "Test set, mean ± 95 % interval over n seeds, differences paired by seed. Over test "
         "images: the bootstrap interval of a run, its ends averaged over the seeds. F1 is the mean "
-        "over the classes. s: median seconds of a run, some with others beside it.",
+        "over the classes. s: median seconds of a run; some had others beside them or were paused.",
         *where_run(runs),
     ]
     return "\n".join([heading, "|---|---|---|---:|---:|---:|---|---:|---:|", *lines, "", *captions])

@@ -1,8 +1,7 @@
 """Recipes for a folder of images, chosen by the number of images."""
 
-from small_vit.config import AugmentConfig, DataConfig, ExperimentConfig, TrainConfig
 from small_vit.data.registry import count_training_images
-from small_vit.models.registry import model_config
+from small_vit.recipes.small_datasets import cpu
 from small_vit.sizes import as_pair
 
 PATCHES = 8
@@ -23,35 +22,12 @@ def folder():
     Device and time: two cores of an Intel Xeon, about 5 ms of one core per image and epoch.
     Expected: docs/data.md has the results on four folders.
     """
-    return ExperimentConfig(
+    return cpu().replace(
         recipe="folder",
-        arm="spt+lsa",
-        model=model_config(
-            "vit",
-            image_size=64,
-            patch_size=8,
-            projection_dim=64,
-            num_layers=5,
-            num_heads=4,
-            key_dim=16,
-            attention_dropout=0.0,
-            dropout=0.0,
-            mlp_output_activation=False,
-            pooling="mean",
-            head_units=(),
-            head_dropout=0.0,
-        ),
-        augment=AugmentConfig(rotation=0.03, zoom=0.2, translation=0.1),
-        data=DataConfig(dataset="folder", validation_split="stratified"),
-        train=TrainConfig(
-            epochs=40,
-            batch_size=64,
-            learning_rate=1e-3,
-            schedule="warmup_cosine",
-            weight_decay=0.05,
-            decay_rule="scaled",
-            label_smoothing=0.1,
-        ),
+        model={"image_size": 64, "patch_size": 8},
+        augment={"rotation": 0.03, "zoom": 0.2, "translation": 0.1},
+        data={"dataset": "folder"},
+        train={"epochs": 40, "batch_size": 64, "learning_rate": 1e-3},
     )
 
 

@@ -1,10 +1,8 @@
 """The part of a report about the classes: confusion, scores of each class, reliability."""
 
-import csv
-
 import numpy as np
 
-from small_vit.files import written_whole
+from small_vit.files import write_csv
 from small_vit.plots.calibration import plot_reliability
 from small_vit.plots.classes import plot_class_scores
 from small_vit.plots.confusion import plot_confusion
@@ -34,7 +32,8 @@ def classes_section(directory, logits, labels, class_names, temperature=None):
         temperature: What the saved model divides its logits by. Default: it is not calibrated.
     """
     scores = per_class(logits, labels, class_names)
-    _write_csv(directory / "per_class.csv", scores)
+    rows = [of.values() for of in scores]
+    write_csv(directory / "per_class.csv", list(scores[0]), rows)
     bars = picture(
         directory, "classes.png", plot_class_scores(scores), "Recall, precision and F1 of classes"
     )
@@ -102,12 +101,3 @@ def _score_table(scores):
         for of in scores
     ]
     return table(["class", "test images", *_SCORES.values()], rows)
-
-
-def _write_csv(path, scores):
-    # A name may hold bytes that are not text.
-    text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
-    with written_whole(path) as partial, partial.open("w", **text) as file:
-        writer = csv.DictWriter(file, fieldnames=list(scores[0]))
-        writer.writeheader()
-        writer.writerows(scores)

@@ -1,13 +1,14 @@
 """Multiply-adds of a compact convolutional transformer, counted from its shapes."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from small_vit.models.cct.config import CHANNELS
+from small_vit.models.parts import Parts
 from small_vit.sizes import as_pair
 
 
 @dataclass(frozen=True)
-class MultiplyAdds:
+class MultiplyAdds(Parts):
     """Multiply-adds of the matrix products in one image's forward pass, part by part."""
 
     tokenizer: int
@@ -16,11 +17,6 @@ class MultiplyAdds:
     mlp: int
     pooling: int
     head: int
-
-    @property
-    def total(self):
-        """Their sum."""
-        return sum(astuple(self))
 
 
 def count(model, image_shape, num_classes):

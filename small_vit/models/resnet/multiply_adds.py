@@ -1,24 +1,20 @@
 """Multiply-adds of a residual network, counted from its shapes."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
+from small_vit.models.parts import Parts
 from small_vit.models.resnet.config import STAGES
 from small_vit.sizes import as_pair
 
 
 @dataclass(frozen=True)
-class MultiplyAdds:
+class MultiplyAdds(Parts):
     """Multiply-adds of the matrix products in one image's forward pass, part by part."""
 
     stem: int
     blocks: int
     shortcuts: int
     head: int
-
-    @property
-    def total(self):
-        """Their sum."""
-        return sum(astuple(self))
 
 
 def count(model, image_shape, num_classes):

@@ -1,14 +1,15 @@
 """Multiply-adds of a Vision Transformer, counted from its shapes."""
 
 import itertools
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from small_vit.layers.shifted_patch_tokenization import SHIFT_DIRECTIONS
+from small_vit.models.parts import Parts
 from small_vit.sizes import as_pair
 
 
 @dataclass(frozen=True)
-class MultiplyAdds:
+class MultiplyAdds(Parts):
     """Multiply-adds of the matrix products in one image's forward pass, part by part."""
 
     patch_projection: int
@@ -16,11 +17,6 @@ class MultiplyAdds:
     attention: int
     mlp: int
     head: int
-
-    @property
-    def total(self):
-        """Their sum."""
-        return sum(astuple(self))
 
 
 def count(model, image_shape, num_classes):

@@ -1,0 +1,12 @@
+"""The parts of a model's work, which each family names."""
+
+from dataclasses import astuple
+
+
+class Parts:
+    """Base of a dataclass of multiply-adds of the matrix products in one image's forward pass."""
+
+    @property
+    def total(self):
+        """Their sum."""
+        return sum(astuple(self))

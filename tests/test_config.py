@@ -194,7 +194,8 @@ def test_an_unknown_model_family_is_refused():
     written = RECIPES["cpu"]().to_dict()
     assert written["model"]["kind"] == "vit"
     written["model"]["kind"] = "resnext"
-    with pytest.raises(InputError, match=r"kind must be one of vit, cct, resnet\. Received: 'resnext'"):
+    message = r"kind must be one of vit, cct, resnet\. Received: 'resnext'"
+    with pytest.raises(InputError, match=message):
         ExperimentConfig.from_dict(written)
 
 

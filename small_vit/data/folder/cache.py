@@ -5,7 +5,6 @@ known about every file. While they are made, `partial-images` and `partial-facts
 chunk at a time, so that a pass that was killed goes on where it was.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -209,7 +208,7 @@ def _digest_of(value):
 
 
 def _to_json(facts):
-    return list(dataclasses.astuple(facts))
+    return list(vars(facts).values())  # `dataclasses.astuple` copies each value, which takes longer.
 
 
 def _from_json(values):

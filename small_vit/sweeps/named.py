@@ -6,7 +6,8 @@ nothing. The first option of the last axis is the baseline that the others are c
 """
 
 from small_vit.data.registry import count_training_images
-from small_vit.models.registry import FAMILIES
+from small_vit.errors import InputError
+from small_vit.models.registry import FAMILIES, named_model
 from small_vit.sizes import as_pair
 from small_vit.sweeps.grid import Sweep
 
@@ -42,6 +43,46 @@ def _plain(config):
 
 _VANILLA = {"model": _plain}
 _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
+
+
+def _vit(config):
+    if config.model.kind != "vit":
+        raise InputError(
+            "The sweep takes its ViT from the recipe: leave out --model. "
+            f"Received: a model of the family {config.model.kind}."
+        )
+    return config.model
+
+
+def _plain_vit(config):
+    return _vit(config).replace(**_plain(config))
+
+
+def _named(name):
+    """The model of this name, for images of the recipe's size."""
+    return lambda config: named_model(name).replace(image_size=config.model.image_size)
+
+
+# Optimizers as published, for batches of 128. CCT: AdamW. ResNet: SGD with momentum 0.9 and an L2
+# penalty of 1e-4, whose gradients momentum multiplies by 10; here decay is apart from momentum.
+_FAMILIES = {
+    "vit": {"model": _plain_vit},
+    "vit+spt+lsa": {"model": _vit},
+    "cct-2": {
+        "model": _named("cct-2/3x2"),
+        "train": {"learning_rate": 6e-4, "weight_decay": 0.06},
+    },
+    "resnet20": {
+        "model": _named("resnet20"),
+        "train": {
+            "optimizer": "sgd",
+            "momentum": 0.9,
+            "learning_rate": 0.1,
+            "weight_decay": 1e-3,
+            "decay_rule": "scaled",
+        },
+    },
+}
 
 SWEEPS = {
     "arms": Sweep("Is SPT+LSA better than the plain ViT?", {"arm": _BOTH_ARMS}),
@@ -160,6 +201,16 @@ SWEEPS = {
                 "plain": {"train": {"sam_rho": 0.0, "sam_adaptive": False}},
                 "sam": {"train": {"sam_rho": 0.05, "sam_adaptive": False}},
                 "asam": {"train": {"sam_rho": 0.5, "sam_adaptive": True}},
+            }
+        },
+    ),
+    "fit": Sweep(
+        "How should images of other proportions become square? (folders of images)",
+        {
+            "fit": {
+                "crop": {"data": {"fit": "crop"}},
+                "squash": {"data": {"fit": "squash"}},
+                "pad": {"data": {"fit": "pad"}},
             }
         },
     ),

@@ -42,6 +42,7 @@ ARMS = {
     "data": 10,
     "schedule": 4,
     "sam": 3,
+    "fit": 3,
     "decay": 4,
 }
 

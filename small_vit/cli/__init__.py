@@ -13,8 +13,10 @@ COMMANDS = {
     "train": "train one model",
     "compare": "train the plain ViT and SPT+LSA on the same seeds, and print the table",
     "sweep": "train all arms of a named ablation on the same seeds",
+    "transfer": "compare a trained model as a start with training from scratch, on other images",
     "predict": "classify image files with a trained model",
     "evaluate": "measure a trained model on the test set",
+    "few-shot": "measure a trained model's features on a few images of each class",
     "report": "write the report of a run again",
 }
 
@@ -32,7 +34,8 @@ def main():
             file=sys.stderr,
         )
         sys.exit(2)
-    sys.exit(run_command(f"small_vit.cli.{command}", arguments, prog=f"small-vit {command}"))
+    module = f"small_vit.cli.{command.replace('-', '_')}"
+    sys.exit(run_command(module, arguments, prog=f"small-vit {command}"))
 
 
 def _overview():

@@ -14,6 +14,7 @@ from small_vit.plots.classes import plot_class_scores
 from small_vit.plots.confusion import plot_confusion
 from small_vit.plots.curves import plot_curves
 from small_vit.plots.examples import plot_captioned, plot_samples
+from small_vit.plots.few_shot import plot_few_shot
 from small_vit.plots.patches import plot_patches, plot_shifted_views
 from small_vit.plots.save import save
 from small_vit.plots.sweeps import plot_arms, plot_over
@@ -29,6 +30,7 @@ __all__ = [
     "plot_class_scores",
     "plot_confusion",
     "plot_curves",
+    "plot_few_shot",
     "plot_over",
     "plot_patches",
     "plot_reliability",

@@ -12,6 +12,7 @@ from typing import Any
 from small_vit.errors import InputError
 from small_vit.models.cct.config import PLAIN as PLAIN_CCT
 from small_vit.models.cct.config import CCTConfig
+from small_vit.models.pretrained.config import PretrainedConfig
 from small_vit.models.resnet.config import ResNetConfig
 from small_vit.models.vit.config import PLAIN, ViTConfig
 from small_vit.settings import Settings
@@ -57,11 +58,17 @@ FAMILIES: dict[str, Family] = {
         build="small_vit.models.resnet.build:build",
         count="small_vit.models.resnet.multiply_adds:count",
     ),
+    "pretrained": Family(
+        config=PretrainedConfig,
+        plain={},
+        build="small_vit.models.pretrained.build:build",
+        count="small_vit.models.pretrained.multiply_adds:count",
+    ),
 }
 """The families by kind."""
 
 
-def _vit(projection_dim, num_layers, num_heads):
+def _vit(projection_dim, num_layers, num_heads, **fields):
     """A model of the ViT paper, without the dropout that it is trained with in places."""
     return "vit", PLAIN | {
         "image_size": 224,
@@ -76,7 +83,9 @@ def _vit(projection_dim, num_layers, num_heads):
         "pooling": "class_token",
         "head_units": (),
         "head_dropout": 0.0,
+        "zero_head": True,
         "attention_fans": "axes",
+        **fields,
     }
 
 
@@ -87,6 +96,7 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {
     "vit-b/P": _vit(768, 12, 12),
     "vit-l/P": _vit(1024, 24, 16),
     "vit-h/P": _vit(1280, 32, 16),
+    "hybrid": _vit(128, 2, 2, image_size=32, conv_layers=2, patch_size=1, mlp_ratio=1.0),
     "cct-2/3x2": (
         "cct",
         {
@@ -102,12 +112,14 @@ NAMED: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet56": ("resnet", {"depth": 56}),
     "resnet110": ("resnet", {"depth": 110}),
     "resnet18": ("resnet", {"depth": 18}),
+    "pretrained": ("pretrained", {}),
 }
 """The models by their published names: kind and fields. P stands for any patch size in pixels.
 
 Sources: ViT-B, L and H, Dosovitskiy et al., arXiv 2010.11929, table 1; ViT-Ti and S, Touvron et
 al., arXiv 2012.12877, table 1; CCT, Hassani et al., arXiv 2104.05704; ResNet, He et al., arXiv
-1512.03385.
+1512.03385. "hybrid" is the hybrid of the ViT paper, section 3.1, with the convolutions and the size
+of CCT-2/3x2.
 """
 
 
@@ -156,6 +168,7 @@ def build_classifier(config, image_shape, num_classes, normalization=None):
         image_shape: (height, width, channels) of the raw images.
         num_classes: Number of logits.
         normalization: Layer applied to the raw images. Default: a `keras.layers.Normalization`.
+            A model of the kind pretrained has its own.
 
     Returns:
         A functional `keras.Model` from `(batch, height, width, channels)`, uint8 or float, to

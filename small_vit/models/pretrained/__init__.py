@@ -1,0 +1,1 @@
+"""Vision Transformers with weights of keras-hub."""

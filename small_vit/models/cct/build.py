@@ -3,7 +3,6 @@
 import keras
 
 from small_vit.layers import PatchEncoder, Resize, SequencePooling, TransformerBlock
-from small_vit.models.cct.config import CHANNELS
 from small_vit.sizes import as_pair
 
 
@@ -34,22 +33,7 @@ def build(config, image_shape, num_classes, normalization):
 
 def _tokens(x, config):
     """(batch, height, width, channels) -> (batch, tokens, projection_dim)."""
-    last = {"data_format": "channels_last"}
-    for number in range(config.conv_layers):
-        x = keras.layers.ZeroPadding2D(config.padding, **last, name=f"conv_{number}_padding")(x)
-        x = keras.layers.Conv2D(
-            config.projection_dim if number == config.conv_layers - 1 else CHANNELS,
-            config.kernel_size,
-            config.stride,
-            activation="relu",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            **last,
-            name=f"conv_{number}",
-        )(x)
-        # After a ReLU, zeros around the image are never larger than what is in it.
-        x = keras.layers.ZeroPadding2D(1, **last, name=f"pool_{number}_padding")(x)
-        x = keras.layers.MaxPooling2D(3, 2, **last, name=f"pool_{number}")(x)
+    x = config.convolutions.apply(x)
     rows, columns, dim = x.shape[1:]
     tokens = keras.layers.Reshape((rows * columns, dim), name="tokens")(x)
     return PatchEncoder(

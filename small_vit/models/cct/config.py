@@ -7,11 +7,9 @@ The defaults are the paper's model for CIFAR, CCT-7/3x1. In such a name 7 is `nu
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from small_vit.models.convolutions import CHANNELS, Convolutions
 from small_vit.settings import Settings
 from small_vit.sizes import Size
-
-CHANNELS = 64
-"""Channels of the tokenizer's convolutions before the last, whose channels are the token width."""
 
 PLAIN = {"temperature": "none", "diagonal_mask": False}
 """Changes to a `CCTConfig` that remove LSA."""
@@ -64,11 +62,7 @@ class CCTConfig(Settings):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
 
     @property
-    def stride(self):
-        """Step of the tokenizer's convolutions, in pixels."""
-        return max(1, self.kernel_size // 2 - 1)
-
-    @property
-    def padding(self):
-        """Pixels of zeros on each side before the tokenizer's convolutions."""
-        return max(1, self.kernel_size // 2)
+    def convolutions(self):
+        """The tokenizer; the last convolution has as many channels as a token is wide."""
+        channels = (CHANNELS,) * (self.conv_layers - 1) + (self.projection_dim,)
+        return Convolutions(channels, self.kernel_size)

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from small_vit.models.cct.config import CHANNELS
 from small_vit.models.parts import Parts
-from small_vit.sizes import as_pair
 
 
 @dataclass(frozen=True)
@@ -30,24 +28,14 @@ def count(model, image_shape, num_classes):
     Returns:
         `MultiplyAdds`.
     """
-    rows, columns = as_pair(model.image_size)
     dim, layers = model.projection_dim, model.num_layers
-    channels, tokenizer = image_shape[-1], 0
-    for outputs in [CHANNELS] * (model.conv_layers - 1) + [dim]:
-        rows, columns = _convolved(rows, model), _convolved(columns, model)
-        tokenizer += rows * columns * model.kernel_size**2 * channels * outputs
-        rows, columns = (rows + 1) // 2, (columns + 1) // 2
-        channels = outputs
+    rows, columns = model.convolutions.feature_size(model.image_size)
     tokens = rows * columns
     return MultiplyAdds(
-        tokenizer=tokenizer,
+        tokenizer=model.convolutions.multiply_adds(model.image_size, image_shape[-1]),
         attention_projections=layers * 4 * tokens * dim**2,
         attention=layers * 2 * tokens**2 * dim,
         mlp=layers * 2 * tokens * dim * int(model.mlp_ratio * dim),
         pooling=2 * tokens * dim,
         head=dim * num_classes,
     )
-
-
-def _convolved(side, model):
-    return (side + 2 * model.padding - model.kernel_size) // model.stride + 1

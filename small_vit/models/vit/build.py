@@ -95,7 +95,7 @@ def build(config, image_shape, num_classes, normalization):
 def _tokens(images, config):
     """(batch, height, width, channels) -> (batch, tokens, projection_dim)."""
     tokens, patches = ShiftedPatchTokenization(
-        image_size=config.image_size,
+        image_size=config.feature_size,
         patch_size=config.patch_size,
         projection_dim=config.projection_dim,
         shifts=config.shifts,
@@ -105,7 +105,7 @@ def _tokens(images, config):
         norm_epsilon=config.norm_epsilon,
         kernel_initializer=_kernel_initializer(config),
         name="tokenization",
-    )(images)
+    )(config.convolutions.apply(images))
     return PatchEncoder(
         num_patches=patches.shape[1:3],
         projection_dim=config.projection_dim,
@@ -158,8 +158,9 @@ def _head(tokens, config, num_classes):
         )(x)
         x = FastDropout(config.head_dropout, name=f"head_{index}_dropout")(x)
     # Logits stay float32 under mixed precision: the loss needs their range.
+    kernel = "zeros" if config.zero_head else _kernel_initializer(config)
     return keras.layers.Dense(
-        num_classes, dtype="float32", kernel_initializer=_kernel_initializer(config), name="logits"
+        num_classes, dtype="float32", kernel_initializer=kernel, name="logits"
     )(x)
 
 

@@ -6,6 +6,7 @@ The defaults are the Keras example's (`vit_small_ds`): `ViTConfig()` is its SPT+
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from small_vit.models.convolutions import CHANNELS, Convolutions
 from small_vit.settings import Settings, is_whole
 from small_vit.sizes import Size, as_pair, whole_shift
 
@@ -20,6 +21,10 @@ class ViTConfig(Settings):
     kind: ClassVar[str] = "vit"
     image_size: Size = 72
     """Side in pixels, or (height, width), to which the model resizes its images."""
+    conv_layers: int = 0
+    """Hybrid: convolutions of 3x3 before the patches, each with a ReLU and a max-pool that halves
+    the image. Patches are then cut from the feature map: its pixels are those of patch_size, stride
+    and shifts."""
     patch_size: Size = 6
     """Side of a patch in pixels, or (height, width)."""
     stride: Size | None = None
@@ -73,6 +78,8 @@ class ViTConfig(Settings):
     """How the tokens become one vector."""
     head_units: tuple[int, ...] = (2048, 1024)
     """Widths of the hidden layers between that vector and the logits."""
+    zero_head: bool = False
+    """Whether the kernel of the logits starts at zero instead of as the other kernels."""
     head_dropout: float = 0.5
     """Dropout before the head and after each of its hidden layers."""
     kernel_initializer: Literal["glorot_uniform", "xavier_normal"] = "glorot_uniform"
@@ -90,7 +97,8 @@ class ViTConfig(Settings):
         super().__post_init__()
         for name in ("projection_dim", "num_heads", "key_dim"):
             self._require(getattr(self, name) >= 1, name, "at least 1")
-        self._require(self.num_layers >= 0, "num_layers", "at least 0")
+        for name in ("conv_layers", "num_layers"):
+            self._require(getattr(self, name) >= 0, name, "at least 0")
         self._require(self.mlp_ratio * self.projection_dim >= 1, "mlp_ratio", "large enough")
         self._require(self.shift_ratio >= 0, "shift_ratio", "at least 0")
         self._require(
@@ -105,11 +113,13 @@ class ViTConfig(Settings):
         self._require(self.norm_epsilon > 0, "norm_epsilon", "above 0")
         for name in ("attention_dropout", "dropout", "stochastic_depth", "head_dropout"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
-        image, patch = as_pair(self.image_size), as_pair(self.patch_size)
+        height, width = self.feature_size
+        patch = as_pair(self.patch_size)
+        limit = f"image_size={self.image_size}"
+        if self.conv_layers:
+            limit = f"the feature map of {height}x{width}"
         self._require(
-            patch[0] <= image[0] and patch[1] <= image[1],
-            "patch_size",
-            f"no larger than image_size={self.image_size}",
+            patch[0] <= height and patch[1] <= width, "patch_size", f"no larger than {limit}"
         )
         if self.stride == self.patch_size:
             object.__setattr__(self, "stride", None)
@@ -119,6 +129,16 @@ class ViTConfig(Settings):
             "projection_dim",
             f"divisible by {divisor} for position_embedding={self.position_embedding!r}",
         )
+
+    @property
+    def convolutions(self):
+        """What images go through before their patches."""
+        return Convolutions((CHANNELS,) * self.conv_layers, kernel_size=3)
+
+    @property
+    def feature_size(self):
+        """(height, width) of what patches are cut from: images, or their feature map."""
+        return self.convolutions.feature_size(self.image_size)
 
     def vanilla(self):
         """Return the same model without the paper's parts: no shifts, no patch norm, no LSA."""

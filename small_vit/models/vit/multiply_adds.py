@@ -4,6 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from small_vit.layers.shifted_patch_tokenization import SHIFT_DIRECTIONS
+from small_vit.models.convolutions import CHANNELS
 from small_vit.models.parts import Parts
 from small_vit.sizes import as_pair
 
@@ -12,6 +13,7 @@ from small_vit.sizes import as_pair
 class MultiplyAdds(Parts):
     """Multiply-adds of the matrix products in one image's forward pass, part by part."""
 
+    convolutions: int
     patch_projection: int
     attention_projections: int
     attention: int
@@ -30,9 +32,10 @@ def count(model, image_shape, num_classes):
     Returns:
         `MultiplyAdds`.
     """
-    image, patch = as_pair(model.image_size), as_pair(model.patch_size)
+    size, patch = model.feature_size, as_pair(model.patch_size)
     stride = patch if model.stride is None else as_pair(model.stride)
-    rows, columns = ((image[i] - patch[i]) // stride[i] + 1 for i in (0, 1))
+    rows, columns = ((size[i] - patch[i]) // stride[i] + 1 for i in (0, 1))
+    channels = CHANNELS if model.conv_layers else image_shape[-1]
     patches = rows * columns
     copies = 1 + len(SHIFT_DIRECTIONS[model.shifts])
     tokens = patches + (model.pooling == "class_token")
@@ -40,7 +43,8 @@ def count(model, image_shape, num_classes):
     features = patches * dim if model.pooling == "flatten" else dim
     widths = [features, *model.head_units, num_classes]
     return MultiplyAdds(
-        patch_projection=patches * patch[0] * patch[1] * copies * image_shape[-1] * dim,
+        convolutions=model.convolutions.multiply_adds(model.image_size, image_shape[-1]),
+        patch_projection=patches * patch[0] * patch[1] * copies * channels * dim,
         attention_projections=model.num_layers * 4 * tokens * dim * inner,
         attention=model.num_layers * 2 * tokens**2 * inner,
         mlp=model.num_layers * 2 * tokens * dim * int(model.mlp_ratio * dim),

@@ -153,6 +153,15 @@ class TrainConfig(Settings):
     """Leave out the smaller last batch of an epoch."""
     learning_rate: float = 1e-3
     """The (largest) learning rate."""
+    init_from: str | None = None
+    """Start from the weights of a trained model: the folder of a run, or its model.keras. Default:
+    random weights."""
+    freeze: tuple[str, ...] = ()
+    """Layers that are not trained: backbone, which is all but the head, or layers by name (block_0,
+    …)."""
+    layer_decay: float = 1.0
+    """Factor by which the learning rate falls from each block to the one before it, from the head
+    down (AdamW only; for instance 0.75). 1: all layers learn at one rate."""
     schedule: Literal["constant", "warmup_cosine"] = "constant"
     """Constant, or a linear warm-up to the learning rate and a cosine down from it."""
     warmup_fraction: float = 0.1
@@ -222,6 +231,17 @@ class TrainConfig(Settings):
             "final_learning_rate",
             f"0 to learning_rate={self.learning_rate}",
         )
+        if self.init_from is not None:
+            # A run is resumed from other folders too.
+            absolute = str(Path(self.init_from).expanduser().resolve())
+            object.__setattr__(self, "init_from", absolute)
+        object.__setattr__(self, "freeze", tuple(sorted(set(self.freeze))))
+        self._require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1")
+        self._require(
+            self.optimizer == "adamw" or self.layer_decay == 1,
+            "layer_decay",
+            f"1 for optimizer={self.optimizer!r}: only AdamW has rates by layer",
+        )
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32")
         self._require(self.clip_norm >= 0, "clip_norm", "at least 0")
@@ -257,6 +277,14 @@ class TrainConfig(Settings):
         kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
         object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))
+
+    @property
+    def init_name(self):
+        """Name of the run or file that it starts from, whose model.keras may be given; or None."""
+        if self.init_from is None:
+            return None
+        path = Path(self.init_from)
+        return path.parent.name if path.name == "model.keras" else path.name
 
 
 @dataclass(frozen=True)
@@ -315,7 +343,8 @@ class ExperimentConfig:
         """List the fields in which two configs differ, as "train.epochs: 50 -> 10".
 
         The folders of the data and of the cache are left out, except for the name of a folder of
-        images: the data is identified by its fingerprint.
+        images: the data is identified by its fingerprint. So are initial weights, of which only the
+        name of their run or file counts.
         """
         mine, theirs = self._flat(), other._flat()
         return [
@@ -332,6 +361,7 @@ class ExperimentConfig:
             else:
                 flat[name] = section
         del flat["data.data_dir"], flat["data.cache_dir"]
+        flat["train.init_from"] = self.train.init_name
         if self.data.dataset == "folder":
             flat["data.folder"] = self.data.name
         return flat

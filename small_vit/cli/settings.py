@@ -10,7 +10,9 @@ import tyro
 from small_vit.config import CHECKPOINT_MINUTES, ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES, named_model
+from small_vit.quiet import import_keras
 from small_vit.recipes import RECIPES, keras_example
+from small_vit.recipes.fine_tune import starting_from
 from small_vit.recipes.folders import for_folder, on_folder
 from small_vit.sizes import as_pair
 
@@ -42,6 +44,8 @@ class TrainingOptions:
 def parse(options_class, arguments, prog, description, resumed):
     """Parse a command line in two passes: first the recipe or resumed run, then changes to it.
 
+    With --init-from the model is the one whose weights are loaded.
+
     Args:
         options_class: `TrainingOptions` or a subclass.
         arguments: List of strings.
@@ -61,6 +65,7 @@ def parse(options_class, arguments, prog, description, resumed):
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
     first.add_argument("--model", nargs="?")
+    first.add_argument("--init-from", nargs="?")
     first.add_argument("--image-size", nargs="*", default=())
     known, _ = first.parse_known_args(arguments)
     takes_folder = "folder" in {each.name for each in fields(options_class)}
@@ -75,10 +80,52 @@ def parse(options_class, arguments, prog, description, resumed):
         base = base(folder) if base is for_folder else base()
         size = _size(known.image_size)
         if known.model is not None:
+            if known.init_from is not None:
+                raise InputError("--init-from brings its model: leave out --model.")
             base = base.replace(arm=known.model.lower(), model=named_model(known.model))
             size = None  # Its name says its patch size.
+        if known.init_from is not None:
+            size = None  # Its patch size is that of its weights.
         if folder is not None:
             base = on_folder(base, folder, size)
+        if known.init_from is not None:
+            base = from_trained(base, known.init_from)
+    options, config = parse_changes(
+        options_class, arguments, prog, description, base, resumed_options
+    )
+    if takes_folder and options.folder and (folder is None or options.resume):
+        raise InputError(
+            f"{options.folder} must come first, without --resume: {prog} {options.folder} …"
+        )
+    return options, config
+
+
+def from_trained(config, path):
+    """Return an experiment changed to start from a trained model, a run or .keras file.
+
+    Raises:
+        InputError: if there is none.
+    """
+    import_keras()
+    from small_vit.training.start import read_model_config
+
+    return starting_from(config, path, read_model_config(path))
+
+
+def parse_changes(options_class, arguments, prog, description, base, chosen=None):
+    """Parse a command line whose settings are changes to an experiment.
+
+    Args:
+        options_class, arguments, prog, description: As for `parse`.
+        base: `ExperimentConfig` that gives the defaults of all settings.
+        chosen: Dict of other options' defaults that are not those of their class.
+
+    Returns:
+        `(options, ExperimentConfig)`.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
     with_settings = make_dataclass(
         options_class.__name__,
         [
@@ -93,7 +140,7 @@ def parse(options_class, arguments, prog, description, resumed):
         args=arguments,
         prog=prog,
         description=description,
-        default=with_settings(recipe=base.recipe, **resumed_options),
+        default=with_settings(recipe=base.recipe, **(chosen or {})),
         config=(tyro.conf.OmitArgPrefixes,),
     )
     if options.checkpoint_minutes < 0:
@@ -102,10 +149,6 @@ def parse(options_class, arguments, prog, description, resumed):
         )
     if options.resume and options.out:
         raise InputError("--resume writes into the folder that it resumes: leave out --out.")
-    if takes_folder and options.folder and (folder is None or options.resume):
-        raise InputError(
-            f"{options.folder} must come first, without --resume: {prog} {options.folder} …"
-        )
     sections = {name: getattr(options, name) for name in SECTIONS}
     arm = "custom" if changed_parts(options.model, base.model) else base.arm
     return options, ExperimentConfig(options.recipe, arm, **sections)

@@ -24,6 +24,7 @@ Typical use:
   {prog} --vanilla --data-dir DIR         the Keras example's plain ViT
   {prog} --data-dir DIR                   the Keras example's SPT+LSA ViT
   {prog} --shifts cardinal --temperature head    change single parts
+  {prog} DIR --init-from RUN --recipe fine-tune  start from the weights of a trained model
   {prog} --resume runs/NAME               resume a run that was stopped
 {compare}
 The defaults shown are those of the recipe. --recipe NAME --help shows those of another."""
@@ -114,6 +115,8 @@ def parse_training(arguments, prog="small-vit train"):
 
 
 def _vanilla(config, options):
+    if config.train.init_from is not None:
+        raise InputError("--init-from brings its model: leave out --vanilla.")
     if not FAMILIES[config.model.kind].plain:
         raise InputError(f"--vanilla is for models with SPT or LSA. Received: {config.model.kind}.")
     if options.resume is None:

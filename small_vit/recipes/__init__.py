@@ -5,7 +5,9 @@ expected result and deviations.
 """
 
 from small_vit.models.registry import FAMILIES
+from small_vit.recipes.fine_tune import fine_tune, fine_tune_sgd, linear_probe
 from small_vit.recipes.folders import folder, folder_large, folder_small, sam_nll
+from small_vit.recipes.pets import pets
 from small_vit.recipes.references import (
     PUBLISHED,
     keras_example,
@@ -13,7 +15,14 @@ from small_vit.recipes.references import (
     paper,
     paper_lr3e_3,
 )
-from small_vit.recipes.small_datasets import cpu, cpu_keras3, digits, fast_60, fast_70
+from small_vit.recipes.small_datasets import (
+    cpu,
+    cpu_keras3,
+    digits,
+    fashion_mnist,
+    fast_60,
+    fast_70,
+)
 
 RECIPES = {
     "keras-example": keras_example,
@@ -25,10 +34,15 @@ RECIPES = {
     "cpu": cpu,
     "cpu-keras3": cpu_keras3,
     "digits": digits,
+    "fashion-mnist": fashion_mnist,
     "folder": folder,
     "folder-small": folder_small,
     "folder-large": folder_large,
     "sam-nll": sam_nll,
+    "fine-tune": fine_tune,
+    "fine-tune-sgd": fine_tune_sgd,
+    "linear-probe": linear_probe,
+    "pets": pets,
 }
 """The recipes by name."""
 
@@ -42,7 +56,8 @@ def changes_from_recipe(config):
     """List how a config differs from its recipe's, as `ExperimentConfig.differences` writes it.
 
     Arm, seed, devices and the folder of the data do not count: a recipe is for all of them. The
-    parts that the arm "vanilla" leaves out do not count either.
+    parts that the arm "vanilla" leaves out do not count either, nor does the model of initial
+    weights.
 
     Returns:
         List of str; also empty for a config that is from no recipe.
@@ -52,6 +67,8 @@ def changes_from_recipe(config):
     recipe = RECIPES[config.recipe]()
     if config.arm == "vanilla":
         recipe = vanilla(recipe)
+    if config.train.init_from is not None:
+        recipe = recipe.replace(model=config.model)
     same = {"seed": config.train.seed, "strategy": config.train.strategy}
     folder = {"data_dir": config.data.data_dir}  # A recipe for folders is for each of them.
     return recipe.replace(arm=config.arm, train=same, data=folder).differences(config)

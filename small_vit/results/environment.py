@@ -10,12 +10,13 @@ from pathlib import Path
 import keras
 
 
-def describe_environment(devices, data_fingerprint):
+def describe_environment(devices, data_fingerprint, init_fingerprint=None):
     """Return command, commit, backend, device and versions, as a dict ready for JSON.
 
     Args:
         devices: Readable names of the devices in use.
         data_fingerprint: Digest of the data set.
+        init_fingerprint: Digest of the file of initial weights. Default: none, they are random.
     """
     packages = ("keras", keras.backend.backend(), "numpy")
     return {
@@ -26,6 +27,7 @@ def describe_environment(devices, data_fingerprint):
         "versions": {"python": platform.python_version()}
         | {name: importlib.import_module(name).__version__ for name in packages},
         "data_fingerprint": data_fingerprint,
+        "init_fingerprint": init_fingerprint,
     }
 
 

@@ -35,6 +35,8 @@ class Result:
     commit: str
     command: str
     data_fingerprint: str
+    init_fingerprint: str | None = None
+    """Digest of the file of initial weights; None for a run that started from random ones."""
     passes_per_epoch: int = 1
     """Passes over the training images in an epoch."""
     changes: list[str] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """A run directory: all files of one training run, each written whole or not at all.
 
 config.json        the resolved ExperimentConfig
-environment.json   command, commit, versions, device, backend, data fingerprint
+environment.json   command, commit, versions, device, backend, fingerprints of the data and of the
+                   initial weights
 classes.json       class names
 files.csv          split, class and file of each image, for a folder of images; skipped.csv and
                    duplicates.csv list what could not be read and what occurs twice
@@ -149,7 +150,9 @@ class RunDirectory:
             ) from error
 
     def refuse_another(self, config, environment):
-        """Check that the run here has this config, backend and data. More epochs are allowed.
+        """Check that the run here has this config, backend, data and initial weights.
+
+        More epochs are allowed.
 
         Raises:
             InputError: if not; the message lists the differences.
@@ -167,9 +170,9 @@ class RunDirectory:
             )
         at_start = read_json(self / "environment.json")
         changed += [
-            f"{name}: {at_start.get(name)} -> {environment[name]}"
-            for name in ("backend", "data_fingerprint")
-            if at_start.get(name) != environment[name]
+            f"{name}: {at_start.get(name)} -> {environment.get(name)}"
+            for name in ("backend", "data_fingerprint", "init_fingerprint")
+            if at_start.get(name) != environment.get(name)
         ]
         if at_start.get("data_fingerprint") != environment["data_fingerprint"]:
             changed.append("the images are not those that the run was started with")
@@ -238,8 +241,9 @@ class RunDirectory:
 
         Args:
             model: Functional `keras.Model`.
-            about: Dict that is kept in the file: `class_names`; `fit` (`DataConfig.fit`); for two
-                classes `positive`, a label, and `threshold`, None if none was chosen.
+            about: Dict that is kept in the file: `class_names`; `fit` (`DataConfig.fit`); `model`,
+                its settings with their `kind`; for two classes `positive`, a label, and
+                `threshold`, None if none was chosen.
         """
         with written_whole(self / "model.keras") as partial:
             keras.Model(model.inputs[0], model.outputs[0], name=model.name).save(partial)

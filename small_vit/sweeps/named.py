@@ -6,9 +6,10 @@ nothing. The first option of the last axis is the baseline that the others are c
 """
 
 from small_vit.data.registry import count_training_images
-from small_vit.errors import InputError
-from small_vit.models.registry import FAMILIES, named_model
+from small_vit.models.registry import FAMILIES
+from small_vit.recipes.fine_tune import FINE_TUNED, LINEAR_PROBE, no_dropout
 from small_vit.sizes import as_pair
+from small_vit.sweeps.families import FAMILY_ARMS
 from small_vit.sweeps.grid import Sweep
 
 
@@ -22,6 +23,12 @@ def training_images(config):
 def _percent(share):
     """Train on `share` percent of the training images; the validation images stay the same."""
     return {"data": {"train_examples": lambda config: training_images(config) * share // 100}}
+
+
+def _percent_with_all_steps(share):
+    """As `_percent`, but an epoch has as many steps as with all images."""
+    passes = {"passes_per_epoch": lambda config: config.train.passes_per_epoch * 100 // share}
+    return _percent(share) | {"train": passes}
 
 
 def _double_patch(config):
@@ -41,48 +48,18 @@ def _plain(config):
     return FAMILIES[config.model.kind].plain
 
 
+def _without_dropout(config):
+    return no_dropout(config.model)
+
+
+def _fine_tuned(config):
+    # Only AdamW has rates by layer; another optimizer keeps its rate.
+    return FINE_TUNED if config.train.optimizer == "adamw" else {"freeze": ()}
+
+
 _VANILLA = {"model": _plain}
 _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
 
-
-def _vit(config):
-    if config.model.kind != "vit":
-        raise InputError(
-            "The sweep takes its ViT from the recipe: leave out --model. "
-            f"Received: a model of the family {config.model.kind}."
-        )
-    return config.model
-
-
-def _plain_vit(config):
-    return _vit(config).replace(**_plain(config))
-
-
-def _named(name):
-    """The model of this name, for images of the recipe's size."""
-    return lambda config: named_model(name).replace(image_size=config.model.image_size)
-
-
-# Optimizers as published, for batches of 128. CCT: AdamW. ResNet: SGD with momentum 0.9 and an L2
-# penalty of 1e-4, whose gradients momentum multiplies by 10; here decay is apart from momentum.
-_FAMILIES = {
-    "vit": {"model": _plain_vit},
-    "vit+spt+lsa": {"model": _vit},
-    "cct-2": {
-        "model": _named("cct-2/3x2"),
-        "train": {"learning_rate": 6e-4, "weight_decay": 0.06},
-    },
-    "resnet20": {
-        "model": _named("resnet20"),
-        "train": {
-            "optimizer": "sgd",
-            "momentum": 0.9,
-            "learning_rate": 0.1,
-            "weight_decay": 1e-3,
-            "decay_rule": "scaled",
-        },
-    },
-}
 
 SWEEPS = {
     "arms": Sweep("Is SPT+LSA better than the plain ViT?", {"arm": _BOTH_ARMS}),
@@ -184,6 +161,22 @@ SWEEPS = {
         },
         curve=True,
     ),
+    "families": Sweep(
+        "Which family is best after the same amount of work?",
+        {"family": FAMILY_ARMS},
+    ),
+    "data-families": Sweep(
+        "Which family is best with how many images, after the same amount of work?",
+        {
+            "training images (%)": {
+                "1": _percent_with_all_steps(1),
+                "10": _percent_with_all_steps(10),
+                "100": {},
+            },
+            "family": FAMILY_ARMS,
+        },
+        curve=True,
+    ),
     "schedule": Sweep(
         "The example trains at a constant rate: what would its unused warm-up and cosine give?",
         {
@@ -211,6 +204,16 @@ SWEEPS = {
                 "crop": {"data": {"fit": "crop"}},
                 "squash": {"data": {"fit": "squash"}},
                 "pad": {"data": {"fit": "pad"}},
+            }
+        },
+    ),
+    "transfer": Sweep(
+        "Does it help to start from a trained model, and is its head enough?",
+        {
+            "start": {
+                "scratch": {"train": {"init_from": None, "freeze": (), "layer_decay": 1.0}},
+                "fine-tuned": {"train": _fine_tuned},
+                "linear-probe": {"model": _without_dropout, "train": LINEAR_PROBE},
             }
         },
     ),

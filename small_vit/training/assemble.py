@@ -3,9 +3,10 @@
 from small_vit.data.batches import ShuffledBatches
 from small_vit.training.classifier import build_training_model
 from small_vit.training.factories import compile_model, make_engine
+from small_vit.training.start import initialize
 
 
-def assemble(config, prepared):
+def assemble(config, prepared, tell=None):
     """Return `(TrainingModel, Engine)` of a run.
 
     Call it in the scope of its strategy and precision.
@@ -13,9 +14,17 @@ def assemble(config, prepared):
     Args:
         config: `ExperimentConfig`.
         prepared: `Prepared`.
+        tell: Function that is called with each line about initial weights. Default: none.
+
+    Raises:
+        InputError: if the initial weights do not fit, or `freeze` names other layers.
     """
     train, num_classes = config.train, prepared.dataset.num_classes
     model = build_training_model(config, prepared.dataset)
+    lines = initialize(model.classifier, config, prepared.dataset.class_names, prepared.source)
+    if tell is not None:
+        for line in lines:
+            tell(line)
     batches = ShuffledBatches(
         prepared.train,
         num_classes,

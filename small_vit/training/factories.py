@@ -1,6 +1,7 @@
 """The optimizer, loss, metrics and engine of a run."""
 
 import math
+import re
 
 import keras
 import numpy as np
@@ -15,14 +16,18 @@ def compile_model(model, train, steps_per_epoch, num_classes, class_weights=None
     """Give `model` the optimizer, loss and metrics that a `TrainConfig` names.
 
     Args:
-        model: `keras.Model` from images to logits.
+        model: `keras.Model` from images to logits; with `layer_decay` a `TrainingModel`.
         train: `TrainConfig`.
         steps_per_epoch: Steps of one epoch.
         num_classes: Number of classes.
         class_weights: As from `class_weight_values`.
     """
     model.compile(
-        optimizer=make_optimizer(train, train.epochs * steps_per_epoch),
+        optimizer=make_optimizer(
+            train,
+            train.epochs * steps_per_epoch,
+            layer_rates(model.classifier, train.layer_decay) if train.layer_decay < 1 else None,
+        ),
         loss=make_loss(train, class_weights),
         metrics=make_metrics(num_classes),
         jit_compile=_jit_compile(train),
@@ -30,12 +35,13 @@ def compile_model(model, train, steps_per_epoch, num_classes, class_weights=None
     model.optimizer.build(model.trainable_variables)
 
 
-def make_optimizer(train, steps):
+def make_optimizer(train, steps, rates=None):
     """Return the optimizer of a `TrainConfig`.
 
     Args:
         train: `TrainConfig`.
         steps: Steps of the whole run.
+        rates: As from `layer_rates`; for AdamW only. Default: one rate for all layers.
     """
     rate = train.learning_rate
     if train.schedule == "warmup_cosine":
@@ -52,12 +58,42 @@ def make_optimizer(train, steps):
             decay_rule=train.decay_rule,
             decay_exclude=train.decay_exclude,
             epsilon=train.adam_epsilon,
+            layer_rates=rates,
             **shared,
         )
     optimizer = _KERAS_OPTIMIZERS[train.optimizer](rate, train, **shared)
     if train.decay_exclude:
         optimizer.exclude_from_weight_decay(var_names=variable_names(train.decay_exclude))
     return optimizer
+
+
+def layer_rates(classifier, decay):
+    """Return the factor of the learning rate for each layer of a classifier.
+
+    The head and what follows the last block keep the rate. The last block gets `decay` of it, the
+    block before that `decay` squared, and so on; what comes before the blocks counts as one more.
+
+    Args:
+        classifier: `keras.Model` from `build_classifier`; the layers of its blocks are called
+            "block_…".
+        decay: Factor from a block to the one before it, above 0 and at most 1.
+
+    Returns:
+        Dict of floats by the layer's name.
+
+    Source: Bao et al., arXiv 2106.08254, and He et al., arXiv 2111.06377.
+    """
+    names = [layer.name for layer in classifier.layers if layer.weights]
+    block_of = {name: re.match(r"block_\d+(_\d+)?", name) for name in names}
+    blocks = list(dict.fromkeys(match[0] for match in block_of.values() if match))
+    factors, distance = {}, len(blocks) + 1
+    for name in names:
+        if block_of[name]:
+            distance = len(blocks) - blocks.index(block_of[name][0])
+        elif distance == 1:  # behind the last block
+            distance = 0
+        factors[name] = decay**distance
+    return factors
 
 
 _KERAS_OPTIMIZERS = {

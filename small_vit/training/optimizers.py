@@ -1,4 +1,4 @@
-"""AdamW with a choice of the decay rule."""
+"""AdamW with a choice of the decay rule and a learning rate for each layer."""
 
 import keras
 from keras import ops
@@ -32,7 +32,7 @@ class AdamW(keras.optimizers.AdamW):
     Before Adam's update a step makes `w <- w - rate * w`, where rate is
 
     - `weight_decay` under `"decoupled"`: Loshchilov and Hutter, arXiv 1711.05101, algorithm 2, as
-      in tensorflow-addons. A learning-rate schedule does not change it.
+      in tensorflow-addons. Neither a learning-rate schedule nor `layer_rates` change it.
     - `learning_rate * weight_decay` under `"scaled"`: Keras and PyTorch.
 
     At a learning rate of 1e-3 the same `weight_decay` is 1,000 times weaker when scaled.
@@ -44,6 +44,8 @@ class AdamW(keras.optimizers.AdamW):
             tensorflow-addons, or `"scaled"`.
         decay_exclude: Kinds of variables that do not decay, of `"bias"`, `"norm"`,
             `"temperature"` and `"position"` (class token included). Default: all decay.
+        layer_rates: Factors of the learning rate by the name of a layer, which is the first part of
+            its variables' paths. Default: 1, also for layers that are not named.
         **kwargs: As for `keras.optimizers.AdamW`.
 
     Raises:
@@ -56,6 +58,7 @@ class AdamW(keras.optimizers.AdamW):
         weight_decay=1e-4,
         decay_rule="decoupled",
         decay_exclude=(),
+        layer_rates=None,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)
@@ -69,6 +72,7 @@ class AdamW(keras.optimizers.AdamW):
             )
         self.decay_rule = decay_rule
         self.decay_exclude = tuple(decay_exclude)
+        self.layer_rates = dict(layer_rates or {})
         self.exclude_from_weight_decay()
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
@@ -86,7 +90,10 @@ class AdamW(keras.optimizers.AdamW):
         super().exclude_from_weight_decay(var_list, names)
 
     def update_step(self, gradient, variable, learning_rate):
-        """Decay `variable`, then make Adam's update."""
+        """Decay `variable`, then make Adam's update, at its layer's rate."""
+        # On TensorFlow this is a tf.Variable, whose name is the path.
+        layer = getattr(variable, "path", variable.name).partition("/")[0]
+        learning_rate = learning_rate * self.layer_rates.get(layer, 1.0)
         if self._use_weight_decay(variable):
             rate = ops.cast(self.weight_decay, variable.dtype)
             if self.decay_rule == "scaled":
@@ -100,6 +107,7 @@ class AdamW(keras.optimizers.AdamW):
             **super().get_config(),
             "decay_rule": self.decay_rule,
             "decay_exclude": self.decay_exclude,
+            "layer_rates": dict(self.layer_rates),
         }
 
     def _apply_weight_decay(self, variables):

@@ -10,6 +10,7 @@ from small_vit.errors import InputError
 from small_vit.results.threshold import positive_class
 from small_vit.training.devices import Strategy, choose_strategy
 from small_vit.training.factories import class_weight_values
+from small_vit.training.start import Source, read_source
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class Prepared:
         validation: Images held out; None without validation.
         class_weights: Weight of each class in the loss, or None.
         positive: Of two classes, the label of the one that metrics are about; else None.
+        source: The trained model whose weights it starts from; None for random weights.
     """
 
     strategy: Strategy
@@ -31,6 +33,7 @@ class Prepared:
     validation: Split | None
     class_weights: list[float] | None
     positive: int | None
+    source: Source | None
 
 
 def prepare(config):
@@ -51,6 +54,12 @@ def prepare(config):
             f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
             f"Received: {config.train.batch_size}. Change it, or use one device with --strategy."
         )
+    if config.train.init_from is None and (config.train.freeze or config.train.layer_decay < 1):
+        raise InputError(
+            "freeze and layer_decay are for a model that is trained already: name it with "
+            "--init-from, or leave them out."
+        )
+    source = read_source(config.train)
     dataset = load_data(config.data, config.model.image_size)
     train, validation = split_training_images(dataset, config)
     images = len(train) * config.train.passes_per_epoch
@@ -66,7 +75,7 @@ def prepare(config):
         )
     weights = class_weight_values(config.train.class_weights, dataset.class_names, train.labels)
     positive = positive_class(config.data.positive, dataset.class_names, dataset.train.labels)
-    return Prepared(strategy, dataset, train, validation, weights, positive)
+    return Prepared(strategy, dataset, train, validation, weights, positive, source)
 
 
 def split_training_images(dataset, config):

@@ -76,23 +76,30 @@ def run_experiment(
 
     # ------------------------------------------------------- run directory
     _refuse_inside_images(directory, config.data)
-    environment = describe_environment(strategy.description, fingerprint(dataset))
+    environment = describe_environment(
+        strategy.description,
+        fingerprint(dataset),
+        prepared.source and prepared.source.fingerprint,
+    )
     if resume:
         directory.refuse_another(config, environment)
         ended = directory.result()
         if ended is not None and ended.epochs == config.train.epochs:
             directory.drop_needless_checkpoint()  # if the run was killed before that
             return ended
-        environment = directory.resume(config, environment)
-    else:
-        directory.create(config, environment, dataset.class_names)
-    directory.write_files(dataset)  # again, if the run was killed before
 
     with strategy.scope(), precision(config.train.precision):
         # ----------------------------------------------------------- model
         with only_errors():  # It imports TensorFlow on any backend, where that is installed.
             keras.utils.set_random_seed(config.train.seed)
-        model, engine = assemble(config, prepared)
+        model, engine = assemble(config, prepared, print if hosts.is_first() else None)
+
+        # Only now: initial weights that do not fit leave no run behind.
+        if resume:
+            environment = directory.resume(config, environment)
+        else:
+            directory.create(config, environment, dataset.class_names)
+        directory.write_files(dataset)  # again, if the run was killed before
         checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
         history, step = checkpoint.history, checkpoint.step
         keep_best = KeepBest(directory / "best.npz", model.classifier, history)
@@ -156,7 +163,11 @@ def run_experiment(
         if config.train.calibrate:
             classifier = calibrated(classifier, measured.metrics["temperature"])
         if hosts.is_first():
-            about = {"class_names": dataset.class_names, "fit": config.data.fit}
+            about = {
+                "class_names": dataset.class_names,
+                "fit": config.data.fit,
+                "model": config.to_dict()["model"],
+            }
             if prepared.positive is not None:
                 about["positive"] = prepared.positive
                 about["threshold"] = measured.metrics.get("threshold")
@@ -217,6 +228,7 @@ def _about(config, prepared, classifier, environment):
         "passes_per_epoch": config.train.passes_per_epoch,
         "batch_size": config.train.batch_size,
         "precision": config.train.precision,
+        "init_fingerprint": environment.get("init_fingerprint"),
         **{name: environment[name] for name in of_process},
     }
 

@@ -1,0 +1,194 @@
+"""Initial weights from a trained model of the same family."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scipy.ndimage import zoom
+
+from small_vit.errors import InputError
+from small_vit.layers import PatchEncoder, ShiftedPatchTokenization
+from small_vit.models.registry import backbone_and_head
+
+LAST_LAYER = "logits"
+"""Name of the layer with an output for each class, in every family."""
+
+
+@dataclass(frozen=True)
+class Initialized:
+    """Where the weights of a classifier come from.
+
+    Attributes:
+        loaded: Paths of the variables whose values are those of the source.
+        resampled: Those of positions, interpolated to another grid of patches.
+        summed: Those of the first layer, whose kernels for colour are summed for gray images.
+        new: Those that are not from the source.
+        unused: Paths of the source's variables that fit nowhere.
+    """
+
+    loaded: tuple[str, ...]
+    resampled: tuple[str, ...]
+    summed: tuple[str, ...]
+    new: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def load_initial_weights(classifier, config, source, source_config, same_classes):
+    """Set the weights of a classifier to those of a trained one, by the paths of their variables.
+
+    Positions are interpolated where the grid of patches differs. Gray images may follow images in
+    colour: each kernel of the first layer is then summed over the channels, which is what it makes
+    of a gray image in colour. Weights of the head whose shapes differ stay new. So does the last
+    layer where the classes differ: it starts at zero, and all classes are equally probable.
+
+    The normalisation of raw images stays that of the classifier, which is that of its training
+    images.
+
+    Args:
+        classifier: `keras.Model` from `build_classifier`, changed in place.
+        config: Its config.
+        source: Trained `keras.Model` of the same family.
+        source_config: Its config.
+        same_classes: Whether both have the same classes in the same order.
+
+    Returns:
+        `Initialized`.
+
+    Raises:
+        InputError: if family, patch size or channels differ, or a variable before the head is
+            missing in the source or has another shape there. The classifier is then unchanged.
+
+    Source: Dosovitskiy et al., arXiv 2010.11929, section 3.2.
+    """
+    _refuse_another_model(config, source_config)
+    _refuse_colour_after_gray(classifier, source)
+    variables = _variables(classifier.layers)
+    found = {path: _value(variable) for path, variable in _variables(source.layers).items()}
+    resampled = _positions_on_new_grid(classifier, source)
+    summed = _summed_over_channels(classifier, source)
+    values = found | resampled | summed
+    last = _variables([classifier.get_layer(LAST_LAYER)])
+    loaded = [
+        path
+        for path, variable in variables.items()
+        if path in values
+        and values[path].shape == tuple(variable.shape)
+        and (same_classes or path not in last)
+    ]
+    backbone, _ = backbone_and_head(classifier)
+    for path, variable in _variables(backbone.layers).items():
+        if path not in loaded:
+            there = f"of shape {values[path].shape}" if path in values else "missing"
+            raise InputError(
+                f"The initial weights do not fit the model: {path} is of shape "
+                f"{tuple(variable.shape)} here and {there} in init_from. Leave out settings of the "
+                "model: they are those of init_from."
+            )
+    for path in loaded:
+        variables[path].assign(values[path])
+    for path in last.keys() - set(loaded):
+        variables[path].assign(np.zeros(variables[path].shape, "float32"))
+    return Initialized(
+        loaded=tuple(path for path in loaded if path not in resampled | summed),
+        resampled=tuple(resampled),
+        summed=tuple(summed),
+        new=tuple(path for path in variables if path not in loaded),
+        unused=tuple(path for path in found if path not in loaded),
+    )
+
+
+def _refuse_another_model(config, source_config):
+    for name in ("kind", "patch_size"):
+        here, there = getattr(config, name, None), getattr(source_config, name, None)
+        if here != there:
+            raise InputError(
+                f"{name} must be that of init_from, {there!r}: its weights are for such models "
+                f"only. Received: {here!r}."
+            )
+
+
+def _refuse_colour_after_gray(classifier, source):
+    here, there = classifier.input_shape[-1], source.input_shape[-1]
+    if here > there:
+        raise InputError(
+            f"init_from must take images of {here} channels, as the new images have. "
+            f"Received: a model for {there}."
+        )
+
+
+def _variables(layers):
+    """The weights of layers by path, without the normalisation of raw images."""
+    return {
+        variable.path: variable
+        for layer in layers
+        if layer.name != "normalization"
+        for variable in layer.weights
+    }
+
+
+def _value(variable):
+    return keras.ops.convert_to_numpy(variable)
+
+
+def _positions_on_new_grid(classifier, source):
+    """The learned positions by path where the grid of patches differs."""
+    found = {layer.name: layer for layer in source.layers if isinstance(layer, PatchEncoder)}
+    resampled = {}
+    for layer in classifier.layers:
+        old = found.get(layer.name)
+        if not isinstance(layer, PatchEncoder) or old is None:
+            continue
+        if old.num_patches == layer.num_patches or old.class_token != layer.class_token:
+            continue
+        for variable in old.weights:
+            if variable.name == "position_embedding":
+                resampled[variable.path] = resample_positions(
+                    _value(variable), old.num_patches, layer.num_patches, int(old.class_token)
+                )
+    return resampled
+
+
+def resample_positions(positions, grid, new_grid, first=0):
+    """Interpolate learned positions linearly in two dimensions, corners on corners.
+
+    Args:
+        positions: `(first + rows * columns, dim)`.
+        grid: (rows, columns) of the patches.
+        new_grid: (rows, columns) to interpolate to.
+        first: Number of tokens before the patches, which stay as they are.
+
+    Returns:
+        `(first + new rows * new columns, dim)`.
+
+    Source: as in big_vision (github.com/google-research/big_vision).
+    """
+    table = positions[first:].reshape(*grid, -1)
+    factors = (new_grid[0] / grid[0], new_grid[1] / grid[1], 1)
+    # "nearest": rounding may put the last corner just outside the grid, where SciPy fills in zeros.
+    zoomed = zoom(table, factors, order=1, mode="nearest")
+    return np.concatenate([positions[:first], zoomed.reshape(-1, table.shape[-1])])
+
+
+def _summed_over_channels(classifier, source):
+    """The first layer's values by path where colour becomes gray, as of equal channels."""
+    channels = source.input_shape[-1]
+    if classifier.input_shape[-1] == channels:
+        return {}
+    layer = next(layer for layer in source.layers if _variables([layer]))
+    values = {path: _value(variable) for path, variable in _variables([layer]).items()}
+    if not isinstance(layer, ShiftedPatchTokenization):
+        kernel = f"{layer.name}/kernel"
+        return {kernel: values[kernel].sum(axis=-2, keepdims=True)}
+    projection, norm = f"{layer.name}/projection", f"{layer.name}/layer_norm"
+    kernel, bias = values[f"{projection}/kernel"], values[f"{projection}/bias"]
+    if layer.patch_norm:
+        # Its scale and offset differ from channel to channel: the projection takes them over.
+        gamma, beta = values[f"{norm}/gamma"], values[f"{norm}/beta"]
+        features = len(gamma) // channels
+        values[f"{norm}/gamma"] = np.ones(features, gamma.dtype)
+        values[f"{norm}/beta"] = np.zeros(features, beta.dtype)
+        kernel, bias = gamma[:, None] * kernel, bias + beta @ kernel
+    # The values of a patch are (pixels and copies, channels).
+    values[f"{projection}/kernel"] = kernel.reshape(-1, channels, kernel.shape[-1]).sum(axis=1)
+    values[f"{projection}/bias"] = bias
+    return values

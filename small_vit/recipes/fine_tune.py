@@ -1,0 +1,98 @@
+"""Recipes that start from a trained model (`--init-from`). The model is that one's."""
+
+import dataclasses
+
+from small_vit.recipes.small_datasets import cpu
+
+FINE_TUNED = {"learning_rate": 1e-3, "layer_decay": 0.75, "freeze": ()}
+"""What differs from training from scratch when all weights of a trained model are trained."""
+
+LINEAR_PROBE = {
+    "learning_rate": 1e-2,
+    "weight_decay": 0.0,
+    "freeze": ("backbone",),
+    "layer_decay": 1.0,
+}
+"""What differs when a head on a frozen backbone is trained."""
+
+
+def fine_tune():
+    """All weights of a trained model, by AdamW, at rates that fall from the head down.
+
+    Source: the layer decay is that of Bao et al., arXiv 2106.08254, and He et al., arXiv
+    2111.06377; all else is that of `cpu`.
+    Command: `small-vit train DIR --init-from RUN --recipe fine-tune`.
+    Device and time: a step takes as long as one from scratch.
+    Expected: docs/transfer.md.
+    """
+    return cpu().replace(
+        recipe="fine-tune",
+        arm="fine-tuned",
+        train={"epochs": 20, "batch_size": 64} | FINE_TUNED,
+    )
+
+
+def fine_tune_sgd():
+    """All weights of a trained model, by SGD as the ViT paper fine-tunes.
+
+    Source: Dosovitskiy et al., arXiv 2010.11929, section 4.1 and appendix B.1.1: momentum 0.9,
+    batch 512, cosine, no weight decay, the gradient's norm clipped to 1. The rate is the highest
+    of the four that they try; choose it by validation.
+    Command: `small-vit train DIR --init-from RUN --recipe fine-tune-sgd --image-size N`.
+    Device and time: a step takes as long as one from scratch at that batch size.
+    Expected: not known.
+
+    Deviations: epochs instead of a number of steps, 100 of them, since small datasets have few
+    steps of 512 images; Nesterov's momentum; no dropout is added.
+    """
+    return cpu().replace(
+        recipe="fine-tune-sgd",
+        arm="fine-tuned",
+        train={
+            "epochs": 100,
+            "batch_size": 512,
+            "optimizer": "sgd",
+            "learning_rate": 0.03,
+            "momentum": 0.9,
+            "clip_norm": 1.0,
+            "weight_decay": 0.0,
+            "label_smoothing": 0.0,
+        },
+    )
+
+
+def linear_probe():
+    """A new head on the features of a trained model, whose backbone is frozen, without dropout.
+
+    Source: this project; a linear classifier of frozen features is a usual measure of them.
+    Command: `small-vit train DIR --init-from RUN --recipe linear-probe`.
+    Device and time: a step takes about a third of one from scratch.
+    Expected: docs/transfer.md.
+    """
+    return cpu().replace(
+        recipe="linear-probe",
+        arm="linear-probe",
+        train={"epochs": 20, "batch_size": 64} | LINEAR_PROBE,
+    )
+
+
+def starting_from(config, path, model):
+    """Return an experiment changed to start from the weights of a trained model.
+
+    Args:
+        config: `ExperimentConfig`. If it freezes the backbone, the model is without dropout: a
+            frozen layer cannot learn to do with it.
+        path: The trained model, a run or file.
+        model: Its config.
+    """
+    arm = "fine-tuned"
+    if "backbone" in config.train.freeze:
+        arm, model = "linear-probe", model.replace(**no_dropout(model))
+    return config.replace(arm=arm, model=model, train={"init_from": str(path)})
+
+
+def no_dropout(model):
+    """Return the changes to a model config, of any family, that leave out its random parts."""
+    random_parts = {"attention_dropout", "dropout", "head_dropout", "stochastic_depth"}
+    names = {field.name for field in dataclasses.fields(model)}
+    return dict.fromkeys(sorted(random_parts & names), 0.0)

@@ -1,0 +1,150 @@
+"""What a run starts from: the weights of a trained model, and the layers that keep them."""
+
+import hashlib
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from small_vit.errors import InputError
+from small_vit.models.initialize import load_initial_weights
+from small_vit.models.registry import backbone_and_head, model_config
+from small_vit.results.run_directory import RunDirectory
+from small_vit.results.saved_model import about_model, load_model
+from small_vit.settings import Settings
+
+BACKBONE = "backbone"
+"""What `freeze` calls all layers before the head."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A trained model whose weights are initial weights.
+
+    Attributes:
+        name: Name of its run or file.
+        model: `keras.Model`.
+        config: Its config, of any family.
+        class_names: Names of its classes.
+        fingerprint: 16 hexadecimal digits of its file's SHA-256.
+    """
+
+    name: str
+    model: keras.Model
+    config: Settings
+    class_names: list[str]
+    fingerprint: str
+
+
+def read_source(train):
+    """Return the `Source` of a `TrainConfig`; None if it starts from random weights.
+
+    Raises:
+        InputError: if there is no trained model of this package.
+    """
+    if train.init_from is None:
+        return None
+    path = Path(train.init_from)
+    config = read_model_config(path)
+    model, class_names = load_model(path)
+    file = path / "model.keras" if path.is_dir() else path
+    fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return Source(train.init_name, model, config, list(class_names), fingerprint)
+
+
+def read_model_config(path):
+    """Return the model config of a trained model.
+
+    Args:
+        path: Run directory, or `.keras` file from one.
+
+    Raises:
+        InputError: if it is neither, or the file does not say what model it holds.
+    """
+    path = Path(path)
+    if RunDirectory(path).started():
+        return RunDirectory(path).config().model
+    try:
+        fields = about_model(path).get("model")
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path} is no .keras file: {error}. Name the folder of a run.") from error
+    if fields is None:
+        raise InputError(
+            f"{path} does not say what model it holds, as the model.keras of a run does. Name the "
+            "folder of a run."
+        )
+    return model_config(**fields)
+
+
+def initialize(classifier, config, class_names, source):
+    """Load initial weights and freeze layers of a classifier, as a `TrainConfig` says.
+
+    Args:
+        classifier: `keras.Model` from `build_classifier`, changed in place.
+        config: `ExperimentConfig`.
+        class_names: Names of the classes of the new images.
+        source: `Source`, or None.
+
+    Returns:
+        List of lines that say what it starts from; empty for random weights that all train.
+
+    Raises:
+        InputError: if the weights do not fit, or `freeze` names other layers than it has.
+    """
+    if source is None:
+        return []
+    same_classes = list(class_names) == source.class_names
+    initialized = load_initial_weights(
+        classifier, config.model, source.model, source.config, same_classes
+    )
+    frozen = freeze(classifier, config.train.freeze)
+    trained = _count(classifier.trainable_weights)
+    groups = {
+        "Positions interpolated": initialized.resampled,
+        "Summed over channels": initialized.summed,
+        "New": initialized.new,
+        "Not used": initialized.unused,
+    }
+    return [
+        f"Initial weights from {source.name}: {len(initialized.loaded)} variables.",
+        *(f"{name}: {', '.join(paths)}." for name, paths in groups.items() if paths),
+        f"{trained:,} parameters are trained, {frozen:,} are frozen.",
+    ]
+
+
+def freeze(classifier, names):
+    """Keep layers of a classifier from being trained; a frozen BatchNorm uses its averages.
+
+    Args:
+        classifier: `keras.Model` from `build_classifier`, changed in place.
+        names: "backbone" for all layers before the head, or names of layers.
+
+    Returns:
+        Number of parameters that are no longer trained.
+
+    Raises:
+        InputError: if it has no such layer, or nothing would be left to train.
+    """
+    before = _count(classifier.trainable_weights)
+    layers = {layer.name: [layer] for layer in classifier.layers if layer.trainable_weights}
+    layers[BACKBONE] = backbone_and_head(classifier)[0].layers
+    unknown = [name for name in names if name not in layers]
+    if unknown:
+        raise InputError(
+            f"freeze names layers of the model: {BACKBONE}, "
+            f"{', '.join(name for name in layers if name != BACKBONE)}. "
+            f"Received: {', '.join(unknown)}."
+        )
+    for name in names:
+        for layer in layers[name]:
+            layer.trainable = False
+    after = _count(classifier.trainable_weights)
+    if not after:
+        raise InputError(f"freeze must leave layers to train. Received: {', '.join(names)}.")
+    return before - after
+
+
+def _count(variables):
+    return sum(math.prod(variable.shape) for variable in variables)

@@ -99,6 +99,22 @@ def cpu_keras3():
     return cpu().replace(recipe="cpu-keras3", model={"attention_fans": "axes"})
 
 
+def fashion_mnist():
+    """Fashion-MNIST with the small ViT of `cpu`, to set it against other families.
+
+    Source: this project; the settings are those of `cpu`.
+    Command: `small-vit sweep families --recipe fashion-mnist --data-dir DIR`.
+    Device and time: not yet run.
+    Expected: not known.
+    """
+    return cpu().replace(
+        recipe="fashion-mnist",
+        model={"image_size": 28},
+        data={"dataset": "fashion_mnist"},
+        train={"epochs": 6},
+    )
+
+
 def digits():
     """scikit-learn's embedded digits, to see the whole comparison in minutes without a download.
 

@@ -1,13 +1,15 @@
 """What a sweep is: a grid of changes to a recipe, and its runs."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.settings import Settings
 
-Changes = dict[str, dict[str, Any]]
+Changes = dict[str, dict[str, Any] | Settings]
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,9 @@ class Sweep:
     Attributes:
         question: What the sweep asks.
         axes: Axes by name. An axis is a dict of options by name. An option is a dict of changes to
-            the config, as `ExperimentConfig.replace` takes them. The changes of a section, or a
-            single value, may be a function of the config with the changes of the axes before.
+            the config, as `ExperimentConfig.replace` takes them: for a section its new values, or
+            the whole section, such as another model. The changes of a section, or a single value,
+            may be a function of the config with the changes of the axes before.
         curve: Whether the options of the first axis are numbers, drawn as the x-axis of curves.
     """
 
@@ -31,7 +34,12 @@ class Sweep:
     curve: bool = False
 
     def arms(self, base):
-        """Return the sweep's arms on `base`, an `ExperimentConfig`, as a list of `Arm`."""
+        """Return the sweep's arms on `base`, an `ExperimentConfig`, as a list of `Arm`.
+
+        Raises:
+            InputError: if it changes a setting that the model of `base` does not have, or to a
+                value that is out of range.
+        """
         *_, last_axis = self.axes.values()
         baseline = next(iter(last_axis))
         return [
@@ -48,12 +56,24 @@ class Sweep:
         for axis, option in zip(self.axes.values(), options, strict=True):
             for section, changes in axis[option].items():
                 changes = changes(config) if callable(changes) else changes
-                values = {
-                    name: value(config) if callable(value) else value
-                    for name, value in changes.items()
-                }
-                config = config.replace(**{section: values})
+                if isinstance(changes, dict):
+                    if section == "model":
+                        _refuse_absent(changes, config.model)
+                    changes = {
+                        name: value(config) if callable(value) else value
+                        for name, value in changes.items()
+                    }
+                config = config.replace(**{section: changes})
         return config
+
+
+def _refuse_absent(changes, model):
+    absent = set(changes) - {field.name for field in fields(model)}
+    if absent:
+        raise InputError(
+            f"The sweep changes {', '.join(sorted(absent))}, which the family {model.kind} does "
+            "not have. Choose another sweep or model."
+        )
 
 
 @dataclass(frozen=True)

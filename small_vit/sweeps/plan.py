@@ -9,6 +9,7 @@ from small_vit import hosts
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.files import make_folder, read_json, write_json
+from small_vit.models.registry import FAMILIES
 from small_vit.recipes import changes_from_recipe
 from small_vit.results.rows import config_hash
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
@@ -61,8 +62,8 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
         results: Folder of measured rows, or None.
 
     Raises:
-        InputError: if there is no such sweep, a number is out of range, or two arms are the same
-            experiment.
+        InputError: if there is no such sweep, a number is out of range, two arms are the same
+            experiment, or the sweep is not for the model of `base`.
     """
     if name not in SWEEPS:
         raise InputError(f"Name a sweep: {', '.join(SWEEPS)}. Received: {name!r}.")
@@ -84,9 +85,17 @@ def _refuse_equal_arms(arm, arms):
         if other.name != arm.name and not arm.config.replace(arm="").differences(
             other.config.replace(arm="")
         ):
+            advice = (
+                "Leave out what makes them equal: a comparison needs SPT or LSA on, for instance."
+            )
+            kind = arm.config.model.kind
+            if not FAMILIES[kind].plain:
+                advice = (
+                    f"The family {kind} has neither SPT nor LSA. small-vit sweep families compares "
+                    "it with others."
+                )
             raise InputError(
-                f"The arms {arm.name} and {other.name} would be the same experiment. Leave out "
-                "what makes them equal: a comparison needs SPT or LSA on, for instance."
+                f"The arms {arm.name} and {other.name} would be the same experiment. {advice}"
             )
 
 

@@ -1,0 +1,390 @@
+"""Presets of keras-hub against an independent forward pass, offline."""
+
+import json
+import random
+import sys
+
+import numpy as np
+import pytest
+from scipy.special import erf, softmax
+
+from layer_harness import to_numpy
+from small_vit.config import ExperimentConfig
+from small_vit.errors import InputError
+from small_vit.models.registry import (
+    backbone_and_head,
+    build_classifier,
+    count_multiply_adds,
+    model_config,
+    named_model,
+)
+from small_vit.recipes import RECIPES
+
+SIZE, PATCH, DIM, HIDDEN, LAYERS, HEADS = 8, 4, 12, 20, 2, 3
+NAMES = ["newt", "cat", "dog"]
+MEAN, DEVIATION = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.3, 0.25])
+CONFIG = {
+    "architectures": ["ViTForImageClassification"],
+    "attention_probs_dropout_prob": 0.0,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.0,
+    "hidden_size": DIM,
+    "id2label": {str(index): name for index, name in enumerate(NAMES)},
+    "image_size": SIZE,
+    "intermediate_size": HIDDEN,
+    "layer_norm_eps": 1e-3,
+    "model_type": "vit",
+    "num_attention_heads": HEADS,
+    "num_channels": 3,
+    "num_hidden_layers": LAYERS,
+    "patch_size": PATCH,
+    "qkv_bias": True,
+}
+PROCESSOR = {
+    "do_normalize": True,
+    "do_rescale": True,
+    "image_mean": MEAN.tolist(),
+    "image_std": DEVIATION.tolist(),
+    "rescale_factor": 1 / 255,
+}
+
+
+def shapes():
+    """The weights of a Vision Transformer as transformers names them."""
+    embeddings = "vit.embeddings."
+    yield f"{embeddings}cls_token", (1, 1, DIM)
+    yield f"{embeddings}position_embeddings", (1, (SIZE // PATCH) ** 2 + 1, DIM)
+    yield f"{embeddings}patch_embeddings.projection.weight", (DIM, 3, PATCH, PATCH)
+    yield f"{embeddings}patch_embeddings.projection.bias", (DIM,)
+    for layer in range(LAYERS):
+        prefix = f"vit.encoder.layer.{layer}."
+        for name in ("query", "key", "value"):
+            yield from dense(f"{prefix}attention.attention.{name}", DIM, DIM)
+        yield from dense(f"{prefix}attention.output.dense", DIM, DIM)
+        yield from dense(f"{prefix}intermediate.dense", DIM, HIDDEN)
+        yield from dense(f"{prefix}output.dense", HIDDEN, DIM)
+        for name in ("layernorm_before", "layernorm_after"):
+            yield f"{prefix}{name}.weight", (DIM,)
+            yield f"{prefix}{name}.bias", (DIM,)
+    yield "vit.layernorm.weight", (DIM,)
+    yield "vit.layernorm.bias", (DIM,)
+    yield from dense("classifier", DIM, len(NAMES))
+
+
+def dense(name, inputs, outputs):
+    yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
+
+
+@pytest.fixture(scope="module")
+def weights():
+    rng = np.random.default_rng(0)
+    return {name: rng.normal(scale=0.4, size=shape).astype("float32") for name, shape in shapes()}
+
+
+def write_checkpoint(folder, weights, config=CONFIG, processor=PROCESSOR):
+    numpy = pytest.importorskip("safetensors.numpy")
+    pytest.importorskip("keras_hub")
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    if processor is not None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    numpy.save_file(weights, folder / "model.safetensors")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, weights):
+    """A folder as transformers writes it, with random weights."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), weights)
+
+
+class Reference:
+    """The Vision Transformer of transformers in NumPy (Dosovitskiy et al., equations 1 to 4)."""
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def __call__(self, images):
+        """Logits of raw images `(batch, size, size, 3)`."""
+        x = self.embedded((images / 255 - MEAN) / DEVIATION)
+        for layer in range(LAYERS):
+            prefix = f"vit.encoder.layer.{layer}"
+            x = x + self.attention(self.norm(x, f"{prefix}.layernorm_before"), prefix)
+            y = self.dense(
+                self.norm(x, f"{prefix}.layernorm_after"), f"{prefix}.intermediate.dense"
+            )
+            x = x + self.dense(y * (1 + erf(y / np.sqrt(2))) / 2, f"{prefix}.output.dense")
+        return self.dense(self.norm(x, "vit.layernorm")[:, 0], "classifier")
+
+    def embedded(self, images):
+        prefix = "vit.embeddings"
+        kernel = self.weights[f"{prefix}.patch_embeddings.projection.weight"]
+        tokens = [np.repeat(self.weights[f"{prefix}.cls_token"], len(images), axis=0)]
+        for row in range(0, SIZE, PATCH):
+            for column in range(0, SIZE, PATCH):
+                patch = images[:, row : row + PATCH, column : column + PATCH]
+                token = np.einsum("bhwc,dchw->bd", patch, kernel)
+                tokens.append(
+                    token[:, None] + self.weights[f"{prefix}.patch_embeddings.projection.bias"]
+                )
+        return np.concatenate(tokens, axis=1) + self.weights[f"{prefix}.position_embeddings"]
+
+    def attention(self, x, prefix):
+        query, key, value = (
+            self.dense(x, f"{prefix}.attention.attention.{name}").reshape(*x.shape[:2], HEADS, -1)
+            for name in ("query", "key", "value")
+        )
+        scores = np.einsum("bqhd,bkhd->bhqk", query, key) / np.sqrt(DIM // HEADS)
+        mixed = np.einsum("bhqk,bkhd->bqhd", softmax(scores, axis=-1), value)
+        return self.dense(mixed.reshape(x.shape), f"{prefix}.attention.output.dense")
+
+    def dense(self, x, name):
+        return x @ self.weights[f"{name}.weight"].T + self.weights[f"{name}.bias"]
+
+    def norm(self, x, name):
+        centred = x - x.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt(x.var(-1, keepdims=True) + CONFIG["layer_norm_eps"])
+        return scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+
+
+def images_of(size=SIZE, channels=3):
+    shape = (3, size, size, channels)
+    return np.random.default_rng(1).integers(0, 256, shape, dtype="uint8")
+
+
+def pretrained(preset, image_shape=(SIZE, SIZE, 3), classes=5, **fields):
+    fields = {"image_size": SIZE} | fields
+    return build_classifier(
+        model_config("pretrained", preset=preset, **fields), image_shape, classes
+    )
+
+
+def features(model, images):
+    return to_numpy(backbone_and_head(model)[0](images))
+
+
+def test_logits_and_classes_are_those_of_the_checkpoint(checkpoint, weights):
+    from small_vit.models.pretrained.build import pretrained_classifier
+
+    classifier, names = pretrained_classifier(checkpoint)
+    images = images_of()
+    np.testing.assert_allclose(to_numpy(classifier(images)), Reference(weights)(images), atol=1e-4)
+    assert names == NAMES
+
+
+def test_logits_are_those_of_transformers(tmp_path):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("keras_hub")
+    from small_vit.models.pretrained.build import pretrained_classifier
+
+    torch.manual_seed(0)
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(**CONFIG))
+    model.save_pretrained(tmp_path)
+    processor = transformers.ViTImageProcessor(
+        size={"height": SIZE, "width": SIZE}, image_mean=MEAN.tolist(), image_std=DEVIATION.tolist()
+    )
+    processor.save_pretrained(tmp_path)
+    with torch.no_grad():
+        inputs = processor(list(images_of()), return_tensors="pt")
+        expected = model.eval()(**inputs).logits.numpy()
+
+    classifier, _ = pretrained_classifier(str(tmp_path))
+    np.testing.assert_allclose(to_numpy(classifier(images_of())), expected, atol=1e-4)
+
+
+def test_logits_are_those_of_a_preset_that_keras_hub_saved(tmp_path):
+    keras_hub = pytest.importorskip("keras_hub")
+    from small_vit.models.pretrained.build import pretrained_classifier
+
+    task = keras_hub.models.ViTImageClassifier(
+        keras_hub.models.ViTBackbone((SIZE, SIZE, 3), PATCH, 1, HEADS, DIM, HIDDEN),
+        num_classes=4,
+        preprocessor=keras_hub.models.ViTImageClassifierPreprocessor(
+            keras_hub.layers.ViTImageConverter((SIZE, SIZE), [0.01, 0.02, 0.03], offset=-1.0)
+        ),
+    )
+    rng = np.random.default_rng(0)
+    task.set_weights([rng.normal(scale=0.3, size=each.shape) for each in task.weights])
+    task.save_to_preset(str(tmp_path))
+
+    classifier, names = pretrained_classifier(str(tmp_path))
+    prepared = task.preprocessor(images_of())
+    np.testing.assert_allclose(
+        to_numpy(classifier(images_of())), to_numpy(task(prepared)), atol=1e-4
+    )
+    assert names == ["class 0", "class 1", "class 2", "class 3"]
+
+
+def test_a_new_head_finds_all_classes_equally_probable(checkpoint):
+    model = pretrained(checkpoint)
+    assert model.output_shape == (None, 5)
+    assert not to_numpy(model(images_of())).any()
+
+
+def test_a_trained_model_holds_nothing_of_keras_hub(checkpoint):
+    assert "keras_hub" not in json.dumps(pretrained(checkpoint).get_config())
+
+
+def test_gray_images_are_seen_as_colour_with_equal_channels(checkpoint):
+    gray = images_of(channels=1)
+    seen = features(pretrained(checkpoint, (SIZE, SIZE, 1)), gray)
+    expected = features(pretrained(checkpoint), gray.repeat(3, axis=-1))
+    np.testing.assert_allclose(seen, expected, atol=1e-4)
+
+
+def test_positions_are_interpolated_for_another_size(checkpoint, weights):
+    model = pretrained(checkpoint, image_size=(3 * PATCH, SIZE))
+    (positions,) = (
+        to_numpy(each)
+        for each in model.get_layer("encoder").weights
+        if each.name == "position_embedding"
+    )
+    first, top, bottom = np.split(weights["vit.embeddings.position_embeddings"][0], [1, 3])
+    expected = np.concatenate([first, top, (top + bottom) / 2, bottom])
+    np.testing.assert_allclose(positions, expected, atol=1e-5)
+
+
+def test_its_work_is_that_of_the_same_vit(checkpoint):
+    config = model_config("pretrained", preset=checkpoint, image_size=16)
+    same = model_config(
+        "vit",
+        image_size=16,
+        patch_size=PATCH,
+        shifts="none",
+        projection_dim=DIM,
+        num_layers=LAYERS,
+        num_heads=HEADS,
+        key_dim=DIM // HEADS,
+        mlp_ratio=HIDDEN / DIM,
+        pooling="class_token",
+        head_units=(),
+    )
+    shape = (32, 32, 3)
+    assert count_multiply_adds(config, shape, 7) == count_multiply_adds(same, shape, 7)
+
+
+def test_what_a_run_draws_does_not_depend_on_what_was_loaded_before(checkpoint):
+    from small_vit.models.pretrained.preset import read_preset
+
+    def drawn():
+        random.seed(0)
+        pretrained(checkpoint)
+        return random.random()
+
+    read_preset.cache_clear()
+    assert drawn() == drawn()
+
+
+def test_it_trains_from_one_command_and_predicts(checkpoint, tmp_path, without_reports):
+    from small_vit.cli import train
+    from small_vit.results.saved_model import load_model
+
+    options = "--recipe digits --model pretrained --epochs 1 --train-examples 60 --batch-size 60"
+    run = tmp_path / "run"
+    arguments = [*options.split(), "--image-size", str(SIZE), "--preset", checkpoint]
+    assert train.main([*arguments, "--out", str(run)]) == 0
+    config = ExperimentConfig.from_dict(json.loads((run / "config.json").read_text()))
+    assert (config.arm, config.model.preset) == ("pretrained", checkpoint)
+    model, names = load_model(run)
+    assert to_numpy(model.get_layer("logits").kernel).any()
+    assert len(names) == 10
+
+
+@pytest.fixture
+def refused(capfd):
+    """Returns the message with which a preset is refused."""
+    pytest.importorskip("keras_hub")
+
+    def message(preset):
+        with pytest.raises(InputError) as caught:
+            pretrained(preset)
+        return str(caught.value)
+
+    return message
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("preset", ["no_such_preset", "bert_tiny_en_uncased"])
+def test_a_name_that_is_no_vision_transformer_is_refused(refused, preset, no_network):
+    assert refused(preset).startswith(f"The preset '{preset}' cannot be loaded. Name a preset of")
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Downloads fail, and nothing is in a cache."""
+
+    def unreachable(*arguments, **options):
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr("kagglehub.model_download", unreachable)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", unreachable)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "preset", ["vit_base_patch16_224_imagenet", "hf://google/vit-base-patch16-224"]
+)
+def test_without_network_and_cache_one_error_says_what_to_do(refused, preset, no_network):
+    message = refused(preset)
+    assert "hf://google/vit-base-patch16-224) or the folder of one" in message
+    assert "needs the network. The reason was " in message
+    assert "\n" not in message
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("changes", "processor", "reason"),
+    [
+        ({"model_type": "bert"}, PROCESSOR, "cannot be loaded"),
+        ({"model_type": "unheard"}, PROCESSOR, "no converter"),
+        ({"hidden_act": "relu"}, PROCESSOR, "another kind"),
+        ({"qkv_bias": False}, PROCESSOR, "another kind"),
+        ({}, None, "preprocessor_config.json"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused(
+    refused, tmp_path, weights, changes, processor, reason
+):
+    assert reason in refused(write_checkpoint(tmp_path, weights, CONFIG | changes, processor))
+
+
+@pytest.mark.any_backend
+def test_a_damaged_or_empty_folder_is_refused(refused, tmp_path, weights):
+    assert "no config.json" in refused(str(tmp_path))
+    write_checkpoint(tmp_path, weights)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    assert "cannot be loaded" in refused(str(tmp_path))
+
+
+@pytest.mark.any_backend
+def test_without_keras_hub_the_extra_is_named(monkeypatch):
+    from small_vit.models.pretrained.preset import read_preset
+
+    read_preset.cache_clear()
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(InputError, match=r"pip install -e '\.\[pretrained\]'"):
+        pretrained("vit_base_patch16_224_imagenet")
+
+
+@pytest.mark.any_backend
+def test_a_folder_is_found_from_other_folders_too(tmp_path, monkeypatch):
+    (tmp_path / "weights").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = model_config("pretrained", preset="weights")
+    assert config.preset == str(tmp_path / "weights")
+    assert named_model("Pretrained").preset == "vit_base_patch16_224_imagenet"
+    with pytest.raises(InputError, match="preset must be"):
+        model_config("pretrained", preset="")
+
+
+@pytest.mark.any_backend
+def test_the_recipe_pets_is_the_published_fine_tuning():
+    config = RECIPES["pets"]()
+    train, data = config.train, config.data
+    assert config.model.preset == "hf://google/vit-base-patch16-224"
+    assert (data.test_fraction, data.validation_fraction) == (0.1, 0.1)
+    assert (train.learning_rate, train.batch_size, train.epochs) == (2e-4, 16, 5)
+    steps = -(-(7390 * 8 // 10) // train.batch_size)
+    assert steps == 370

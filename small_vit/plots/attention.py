@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from small_vit.errors import InputError
+from small_vit.layers import ShiftedPatchTokenization
 from small_vit.layers.transformer_block import transformer_blocks
 from small_vit.plots.colors import line_colors
 from small_vit.plots.labels import fitted
@@ -22,7 +23,7 @@ def attention_scores(model, images):
     """Return every block's attention probabilities for `images`.
 
     Args:
-        model: Made by `create_vit_classifier`.
+        model: A classifier with `TransformerBlock`s, of any family.
         images: `(batch, height, width, channels)`, of the model's input shape.
 
     Returns:
@@ -83,7 +84,7 @@ def plot_attention(model, image, class_names=None):
     else the mean over all tokens. 1 is an even share.
 
     Args:
-        model: Made by `create_vit_classifier`.
+        model: A classifier with `TransformerBlock`s, of any family.
         image: uint8, of the shape that the model takes.
         class_names: Names of the classes, for the prediction. Default: "class 0", …
 
@@ -105,14 +106,15 @@ def plot_attention(model, image, class_names=None):
     maps = np.stack([attention_received(block[0], encoder.class_token) for block in scores], axis=1)
     maps = maps.reshape(*maps.shape[:2], rows, columns, 1)  # (heads, blocks, rows, columns, 1)
 
-    figure, (image_axes, rollout_axes, maps_axes) = _attention_panels(model, maps)
+    extent, of_tokens = _extents(model)
+    figure, (image_axes, rollout_axes, maps_axes) = _attention_panels(extent, maps)
     shown = unit_image(image)
-    _show_image(image_axes, model, np.broadcast_to(shown, (*shown.shape[:2], 3)))
+    _show_image(image_axes, extent, np.broadcast_to(shown, (*shown.shape[:2], 3)))
     image_axes.set_title(_prediction(model, image, class_names), fontsize=10)
     # A pale grey picture underneath leaves the colours of the overlay readable.
     pale = 0.3 + 0.7 * shown.mean(axis=-1, keepdims=True)
-    _show_image(rollout_axes, model, np.broadcast_to(pale, (*shown.shape[:2], 3)))
-    _overlay(rollout_axes, model, rollout.reshape(rows, columns))
+    _show_image(rollout_axes, extent, np.broadcast_to(pale, (*shown.shape[:2], 3)))
+    _overlay(rollout_axes, of_tokens, rollout.reshape(rows, columns))
     rollout_axes.set_title("attention rollout", fontsize=10)
     _show_maps(maps_axes, maps)
     source = "the class token" if encoder.class_token else "all tokens"
@@ -130,7 +132,7 @@ def temperatures(model):
     """Return the divisor of the attention scores of each block, before the softmax.
 
     Args:
-        model: Made by `create_vit_classifier`, with learned temperatures of either form.
+        model: A classifier with `TransformerBlock`s and learned temperatures of either form.
 
     Returns:
         For each block `(1,)` or `(heads,)`.
@@ -154,7 +156,7 @@ def plot_temperatures(models):
     before training. With a temperature per head, points are the heads and the line is their mean.
 
     Args:
-        models: A model made by `create_vit_classifier`, or a dict of them by name.
+        models: A classifier as for `temperatures`, or a dict of them by name.
 
     Returns:
         The figure.
@@ -236,9 +238,27 @@ def _prediction(model, image, class_names):
     return f"predicted: {name}, {probabilities[best]:.0%}"
 
 
-def _attention_panels(model, maps):
+def tokenization_of(model):
+    """Return the layer that cuts a model's patches; None if its tokens are made by convolutions."""
+    layers = (each for each in model.layers if isinstance(each, ShiftedPatchTokenization))
+    return next(layers, None)
+
+
+def _extents(model):
+    """(left, right, bottom, top) of the image, and of its tokens, each as large as a stride."""
+    rows, columns = model.get_layer("encoder").num_patches
+    layer = tokenization_of(model)
+    if layer is None:  # Convolutions divide the image evenly.
+        return (0, columns, rows, 0), (0, columns, rows, 0)
+    height, width = layer.image_size
+    top, left = ((p - s) / 2 for p, s in zip(layer.patch_size, layer.stride, strict=True))
+    bottom, right = top + rows * layer.stride[0], left + columns * layer.stride[1]
+    return (0, width, height, 0), (left, right, bottom, top)
+
+
+def _attention_panels(extent, maps):
     """Make panels of equal height for image, rollout and maps."""
-    height, width = model.get_layer("tokenization").image_size
+    _, width, height, _ = extent
     heads, blocks, rows, columns, _ = maps.shape
     ratios = [width / height, width / height, blocks * columns / (heads * rows)]
     # The height at which panels of these shapes fill the width; colour bars take about 2 inches.
@@ -247,26 +267,15 @@ def _attention_panels(model, maps):
     return figure, figure.subplots(1, 3, width_ratios=ratios)
 
 
-def _show_image(axes, model, image):
-    height, width = model.get_layer("tokenization").image_size
-    axes.imshow(image, extent=(0, width, height, 0), interpolation="nearest")
+def _show_image(axes, extent, image):
+    axes.imshow(image, extent=extent, interpolation="nearest")
     axes.set_axis_off()
 
 
-def _overlay(axes, model, values):
-    """Draw a value per patch over the image, centred on the patch and as large as a stride."""
-    layer = model.get_layer("tokenization")
-    top, left = ((p - s) / 2 for p, s in zip(layer.patch_size, layer.stride, strict=True))
-    bottom = top + values.shape[0] * layer.stride[0]
-    right = left + values.shape[1] * layer.stride[1]
+def _overlay(axes, extent, values):
+    """Draw a value per token over the image."""
     limits = axes.axis()
-    drawn = axes.imshow(
-        values,
-        extent=(left, right, bottom, top),
-        cmap="inferno",
-        alpha=0.55,
-        interpolation="bilinear",
-    )
+    drawn = axes.imshow(values, extent=extent, cmap="inferno", alpha=0.55, interpolation="bilinear")
     axes.axis(limits)
     _colorbar(axes, drawn)
 

@@ -1,7 +1,6 @@
 """The part of a report about what happens inside a model; which pictures, its layers say."""
 
 from small_vit.data.image_files import scale_image
-from small_vit.layers import ShiftedPatchTokenization
 from small_vit.layers.transformer_block import transformer_blocks
 from small_vit.plots import (
     learns_temperature,
@@ -9,6 +8,7 @@ from small_vit.plots import (
     plot_shifted_views,
     plot_temperature_history,
 )
+from small_vit.plots.attention import tokenization_of
 from small_vit.report.markdown import escape, join, picture
 
 
@@ -25,17 +25,17 @@ def model_section(directory, model, dataset, logits, history):
     Returns:
         Text; empty for a model that has none of these parts.
     """
-    tokenization = _tokenization(model)
-    if tokenization is None:
-        return ""
     image, names = dataset.test.read([0])[0], dataset.class_names
     label, guess = int(dataset.test.labels[0]), int(logits[0].argmax())
-    figure = _shifted_views(tokenization, image)
-    parts = [
-        "## What a patch sees",
-        picture(directory, "shifted_views.png", figure, "An image and its shifted copies"),
-        "*The first test image and the shifted copies its patches are cut from.*",
-    ]
+    parts, tokenization = [], tokenization_of(model)
+    # Patches of a feature map are none of the image.
+    if tokenization is not None and tokenization.input.shape[-1] == image.shape[-1]:
+        figure = _shifted_views(tokenization, image)
+        parts += [
+            "## What a patch sees",
+            picture(directory, "shifted_views.png", figure, "An image and its shifted copies"),
+            "*The first test image and the shifted copies its patches are cut from.*",
+        ]
     if transformer_blocks(model):
         figure = plot_attention(model, image, names)
         parts += [
@@ -52,11 +52,6 @@ def model_section(directory, model, dataset, logits, history):
             "*What the attention scores of each block are divided by, over the epochs.*",
         ]
     return join(*parts)
-
-
-def _tokenization(model):
-    layers = (each for each in model.layers if isinstance(each, ShiftedPatchTokenization))
-    return next(layers, None)
 
 
 def _shifted_views(layer, image):

@@ -196,9 +196,9 @@ def ridge_weights(features, targets, penalties):
     """Yield the weights of regularised least squares for each of several penalties.
 
     These are the minimum of ‖X W + b - Y‖² + l2 ‖W‖² over W and b, where the columns of X have mean
-    zero and those of Y one mean b, as for equally many shots of each class. One eigendecomposition
-    serves all penalties: of X Xᵀ (the dual form) if there are fewer examples than features, else of
-    Xᵀ X. The same as scikit-learn's `Ridge`, many times faster.
+    zero: (Xᵀ X + l2)⁻¹ Xᵀ Y or, if there are fewer examples than features, the same as
+    Xᵀ (X Xᵀ + l2)⁻¹ Y (the dual form). scikit-learn's `Ridge` computes the same, but for each
+    penalty the products again, which takes twice as long for thousands of shots and features.
 
     Args:
         features: X, float64 `(examples, features)`.
@@ -209,8 +209,8 @@ def ridge_weights(features, targets, penalties):
         W, `(features, classes)`.
     """
     dual = len(features) < features.shape[1]
-    values, vectors = linalg.eigh(features @ features.T if dual else features.T @ features)
-    projected = vectors.T @ (targets if dual else features.T @ targets)
+    products = features @ features.T if dual else features.T @ features
+    right = targets if dual else features.T @ targets
     for l2 in penalties:
-        weights = vectors @ (projected / (values + l2)[:, None])
-        yield features.T @ weights if dual else weights
+        solved = linalg.solve(products + l2 * np.eye(len(products)), right, assume_a="pos")
+        yield features.T @ solved if dual else solved

@@ -16,15 +16,21 @@ from small_vit.models.registry import (
 IMAGE_SHAPE = (8, 8, 3)
 
 
-@pytest.fixture(params=FAMILIES)
+SIZES = {
+    "vit": {"image_size": 8, "patch_size": 4, "projection_dim": 8, "num_layers": 1},
+    "cct": {"image_size": 8, "projection_dim": 8, "num_layers": 1, "temperature": "layer"},
+    "resnet": {"image_size": 8},
+}
+
+
+@pytest.fixture(params=SIZES)
 def config(request):
-    """A small model of each family."""
-    sizes = {
-        "vit": {"image_size": 8, "patch_size": 4, "projection_dim": 8, "num_layers": 1},
-        "cct": {"image_size": 8, "projection_dim": 8, "num_layers": 1, "temperature": "layer"},
-        "resnet": {"image_size": 8},
-    }
-    return model_config(request.param, **sizes[request.param])
+    """A small model of each family that needs no weights from elsewhere."""
+    return model_config(request.param, **SIZES[request.param])
+
+
+def test_each_family_is_here_or_pretrained():
+    assert set(FAMILIES) - set(SIZES) == {"pretrained"}
 
 
 def test_a_classifier_gives_logits_of_raw_images(config):

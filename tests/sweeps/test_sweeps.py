@@ -13,6 +13,7 @@ from small_vit import ShiftedPatchTokenization, hosts
 from small_vit.data import DATASETS, load_dataset
 from small_vit.errors import InputError
 from small_vit.files import make_folder, write_json
+from small_vit.models.registry import named_model
 from small_vit.plots import plot_arms, plot_over
 from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper, vanilla
 from small_vit.results.rows import config_hash
@@ -40,9 +41,12 @@ ARMS = {
     "pooling": 3,
     "patch": 4,
     "data": 10,
+    "families": 4,
+    "data-families": 12,
     "schedule": 4,
     "sam": 3,
     "fit": 3,
+    "transfer": 3,
     "decay": 4,
 }
 
@@ -53,12 +57,27 @@ def row(config, accuracy, seed=0, **changes):
     return made_up_result(**values, config_hash=config_hash(config), **changes)
 
 
-# The digits' patches of 2 pixels have no quarter.
-EVERY_SWEEP = [(name, recipe) for name in SWEEPS for recipe in RECIPES]
-EVERY_SWEEP.remove(("shift", "digits"))
-# How many images there are is known of a folder only.
-OF_FOLDERS = [name for name, recipe in RECIPES.items() if recipe().data.dataset == "folder"]
-EVERY_SWEEP = [pair for pair in EVERY_SWEEP if pair not in product(["data"], OF_FOLDERS)]
+def suits(sweep, recipe):
+    config = RECIPES[recipe]()
+    if config.model.kind != "vit":
+        return False
+    of_folder = config.data.dataset == "folder"
+    return {
+        # Patches of 2 pixels have no quarter.
+        "shift": config.model.patch_size != 2,
+        # Without its folder, such a recipe does not know its images.
+        "data": not of_folder,
+        # ResNet is trained by SGD, which has no rates by layer.
+        "families": not of_folder and config.train.layer_decay == 1,
+        "data-families": not of_folder and config.train.layer_decay == 1,
+        "fit": of_folder,
+        # By SGD, fine-tuning differs from scratch in the initial weights only.
+        "transfer": config.train.optimizer == "adamw",
+        "decay": config.train.optimizer == "adamw",
+    }.get(sweep, True)
+
+
+EVERY_SWEEP = [pair for pair in product(SWEEPS, RECIPES) if suits(*pair)]
 
 
 @pytest.mark.parametrize(("name", "recipe"), EVERY_SWEEP)
@@ -74,7 +93,8 @@ def test_every_sweep_is_a_grid_of_different_experiments_on_every_recipe(name, re
 def test_no_recipe_and_no_arm_of_a_sweep_ignores_pixels():
     names = ("image_size", "patch_size", "stride", "shifts", "shift_ratio")
     arms = [arm for name, recipe in EVERY_SWEEP for arm in SWEEPS[name].arms(RECIPES[recipe]())]
-    tokenizations = {tuple(getattr(arm.config.model, name) for name in names) for arm in arms}
+    models = [arm.config.model for arm in arms if arm.config.model.kind == "vit"]
+    tokenizations = {tuple(getattr(model, name) for name in names) for model in models}
     assert len(tokenizations) > 20
     for values in tokenizations:
         layer = ShiftedPatchTokenization(
@@ -124,8 +144,8 @@ def test_the_two_arms_are_the_plain_model_and_the_recipe():
 
 
 def test_a_run_is_called_by_the_name_that_the_sweep_gives_it():
-    for sweep in SWEEPS.values():
-        for arm in sweep.arms(cpu()):
+    for name, recipe in EVERY_SWEEP:
+        for arm in SWEEPS[name].arms(RECIPES[recipe]()):
             assert arm.config.arm == arm.name
 
 
@@ -142,6 +162,38 @@ def test_an_option_may_depend_on_the_axes_before():
     assert (arms["single-overlapping"].patch_size, arms["single-overlapping"].stride) == (6, 3)
     assert (arms["double-overlapping"].patch_size, arms["double-overlapping"].stride) == (12, 6)
     assert arms["double-apart"].stride is None
+
+
+@pytest.mark.parametrize("recipe", ["fashion-mnist", "cpu", "digits"])
+def test_families_are_named_models_for_the_recipes_images_at_the_plain_vits_work(recipe):
+    base = RECIPES[recipe]()
+    arms = {arm.name: arm for arm in SWEEPS["families"].arms(base)}
+    assert list(arms) == ["vit", "vit+spt+lsa", "cct-2", "resnet20"]
+    assert {arm.baseline for arm in arms.values()} == {"vit"}
+    models = {name: arm.config.model for name, arm in arms.items()}
+    size = base.model.image_size
+    assert models["vit"] == vanilla(base).model and models["vit+spt+lsa"] == base.model
+    assert models["cct-2"] == named_model("cct-2/3x2").replace(image_size=size)
+    assert models["resnet20"] == named_model("resnet20").replace(image_size=size)
+    budget = work(arms["vit"].config)
+    for arm in arms.values():
+        epoch = work(arm.config.replace(train={"epochs": 1}))
+        assert abs(work(arm.config) - budget) <= max(epoch / 2, 0.07 * budget), arm.name
+
+
+def test_however_few_epochs_a_family_trains_for_one():
+    short = cpu().replace(train={"epochs": 1})
+    assert {arm.config.train.epochs for arm in SWEEPS["families"].arms(short)} == {1}
+
+
+def test_families_on_a_part_of_the_images_train_for_as_many_steps():
+    arms = {arm.name: arm for arm in SWEEPS["data-families"].arms(cpu())}
+    few, all_images = arms["1-resnet20"], arms["100-resnet20"]
+    assert few.baseline == "1-vit"
+    assert few.config.data.train_examples == 450
+    assert few.config.train.passes_per_epoch == 100
+    assert work(few.config) == work(all_images.config)
+    assert few.config.model == all_images.config.model == named_model("resnet20")
 
 
 def test_a_patch_of_two_sides_is_doubled_side_by_side():
@@ -321,6 +373,9 @@ def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
     assert plan.rows_path == tmp_path / "cpu.jsonl"
 
 
+RESNET = digits().replace(model=named_model("resnet20"))
+
+
 @pytest.mark.parametrize(
     ("name", "config", "seeds", "message"),
     [
@@ -329,6 +384,10 @@ def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
         ("arms", vanilla(digits()), 1, "vanilla and spt.lsa would be the same .* needs SPT or LSA"),
         ("parts", digits().replace(model={"diagonal_mask": False}), 1, "vanilla and mask would"),
         ("arms", digits().replace(train={"seed": 2**32 - 1}), 2, r"below 2\*\*32"),
+        ("arms", RESNET, 1, "resnet has neither SPT nor LSA.* sweep families"),
+        ("parts", RESNET, 1, "changes diagonal_mask, .*, which the family resnet does not have"),
+        ("patch", RESNET, 1, "changes stride, which the family resnet does not have"),
+        ("families", RESNET, 1, "ViT from the recipe: leave out --model. Received: .* resnet"),
     ],
 )
 def test_a_plan_of_bad_input_is_refused(name, config, seeds, message):

@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+from family_tables import family_table
 
 from benchmarks.markdown import speed_tables
 from folder_tables import folder_table
@@ -77,9 +78,11 @@ def _table(name, results):
         return folder_table(sorted(results.glob("folder*.jsonl")), baseline="vanilla")
     if name == "sam":
         return folder_table(sorted(results.glob("sam-*.jsonl")), baseline="plain")
+    if name == "families":
+        return family_table(results)
     groups = rows_by_backend(read_rows(results / f"{name}.jsonl")).values()
-    sweep, _, recipe = name.partition("-")
-    if sweep in SWEEPS and recipe in RECIPES:
+    sweep, recipe = _sweep_and_recipe(name)
+    if sweep is not None:
         if not groups:
             return not_yet_run(sweep_command(sweep, recipe))
         return "\n\n".join(_sweep_part(sweep, recipe, rows) for rows in groups)
@@ -88,6 +91,13 @@ def _table(name, results):
     if not groups:
         raise InputError(f"There are no rows in {results / name}.jsonl.")
     return "\n\n".join(map(comparison_table, groups))
+
+
+def _sweep_and_recipe(name):
+    """The parts of SWEEP-RECIPE, in which either may have a hyphen; else None and None."""
+    pairs = ((sweep, name.removeprefix(f"{sweep}-")) for sweep in SWEEPS)
+    known = (pair for pair in pairs if pair[1] != name and pair[1] in RECIPES)
+    return next(known, (None, None))
 
 
 def _sweep_part(sweep, recipe, rows):

@@ -20,7 +20,8 @@ class CommandLine:
     NAME is SWEEP-RECIPE, it is the table of that sweep, which may be not yet run. Other names:
     `published` compares published numbers with ours; `epochs` compares the Keras example's log with
     ours, epoch by epoch; `speed` is for the benchmark; `bfloat16` compares the accuracy of bfloat16
-    and float32; `folders` shows the runs on folders of images, `sam` those of that sweep on them.
+    and float32; `folders` shows the runs on folders of images, `sam` those of that sweep on them;
+    `families` shows the sweep of that name on each recipe that it is run on.
     """
 
     check: bool = False
@@ -28,6 +29,7 @@ class CommandLine:
     documents: tuple[Path, ...] = (
         ROOT / "README.md",
         ROOT / "docs" / "data.md",
+        ROOT / "docs" / "models.md",
         ROOT / "docs" / "results.md",
         ROOT / "docs" / "speed.md",
     )

@@ -1,0 +1,65 @@
+"""The table of model families, made from the measured rows."""
+
+import numpy as np
+
+from row_files import not_yet_run, rest_to_run, sweep_command
+from small_vit.recipes import RECIPES
+from small_vit.results.rows import read_rows, rows_by_backend
+from small_vit.results.tables import where_run
+from small_vit.sweeps import SWEEPS
+from small_vit.sweeps.summary import summarise
+
+SWEPT_RECIPES = ("fashion-mnist", "cpu")
+
+
+def family_table(results):
+    """Render the rows of the sweep "families" on several recipes as one Markdown table.
+
+    Args:
+        results: Folder of the measured rows, a `Path`.
+
+    Returns:
+        Text; it names the commands whose rows are missing.
+    """
+    lines, rows, missing = [], [], []
+    for recipe in SWEPT_RECIPES:
+        groups = rows_by_backend(read_rows(results / f"families-{recipe}.jsonl")).values()
+        if not groups:
+            missing.append(not_yet_run(sweep_command("families", recipe)))
+        for group in groups:
+            summaries = summarise(SWEEPS["families"].arms(RECIPES[recipe]()), group)
+            lines += [_line(summary) for summary in summaries if summary.rows]
+            missing += rest_to_run(summaries, "families", recipe)
+            rows += group
+    if not rows:
+        return "\n\n".join(missing)
+    table = [
+        "| recipe | model | parameters | FLOPs | top-1 % | − vit | epochs | s / epoch | minutes "
+        "| n |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *lines,
+        "",
+        "Test set, last epoch, mean ± 95 % interval over n seeds; the difference from the plain "
+        "ViT is paired by seed. FLOPs are of one image's forward pass. Minutes: median of a whole "
+        "run.",
+        *where_run(rows),
+    ]
+    return "\n\n".join(["\n".join(table), *missing])
+
+
+def _line(summary):
+    rows = summary.rows
+    difference = summary.difference.percent(sign=True) if summary.difference else ""
+    cells = [
+        f"`{rows[0].recipe}`",
+        summary.arm.name,
+        f"{rows[0].trainable_parameters:,}",
+        f"{rows[0].forward_flops / 1e6:,.1f} M",
+        summary.accuracy.percent(),
+        difference,
+        str(rows[0].epochs),
+        f"{np.median([row.seconds_per_epoch for row in rows]):.1f}",
+        f"{np.median([row.seconds for row in rows]) / 60:.1f}",
+        str(len(rows)),
+    ]
+    return f"| {' | '.join(cells)} |"

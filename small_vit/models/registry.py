@@ -31,12 +31,14 @@ class Family:
             "resize" (if it resizes) come first; "pooling" gives the input of the head.
         count: "module:function" from `(config, image_shape, num_classes)` to the `MultiplyAdds` of
             one image's forward pass: a dataclass of the family's parts, with their `total`.
+        trained: Whether `build` loads trained weights.
     """
 
     config: type[Settings]
     plain: dict[str, Any]
     build: str
     count: str
+    trained: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -63,6 +65,7 @@ FAMILIES: dict[str, Family] = {
         plain={},
         build="small_vit.models.pretrained.build:build",
         count="small_vit.models.pretrained.multiply_adds:count",
+        trained=True,
     ),
 }
 """The families by kind."""

@@ -7,6 +7,7 @@ import keras
 
 from small_vit.data import Dataset, Split, hold_out, load_data, take_balanced
 from small_vit.errors import InputError
+from small_vit.models.registry import FAMILIES
 from small_vit.results.threshold import positive_class
 from small_vit.training.devices import Strategy, choose_strategy
 from small_vit.training.factories import class_weight_values
@@ -54,11 +55,7 @@ def prepare(config):
             f"batch_size must be a multiple of the {strategy.devices} devices that share a batch. "
             f"Received: {config.train.batch_size}. Change it, or use one device with --strategy."
         )
-    if config.train.init_from is None and (config.train.freeze or config.train.layer_decay < 1):
-        raise InputError(
-            "freeze and layer_decay are for a model that is trained already: name it with "
-            "--init-from, or leave them out."
-        )
+    _refuse_to_keep_random_weights(config)
     source = read_source(config.train)
     dataset = load_data(config.data, config.model.image_size)
     train, validation = split_training_images(dataset, config)
@@ -76,6 +73,16 @@ def prepare(config):
     weights = class_weight_values(config.train.class_weights, dataset.class_names, train.labels)
     positive = positive_class(config.data.positive, dataset.class_names, dataset.train.labels)
     return Prepared(strategy, dataset, train, validation, weights, positive, source)
+
+
+def _refuse_to_keep_random_weights(config):
+    train = config.train
+    trained = train.init_from is not None or FAMILIES[config.model.kind].trained
+    if not trained and (train.freeze or train.layer_decay < 1):
+        raise InputError(
+            "freeze and layer_decay are for a model that is trained already: name it with "
+            "--init-from, or leave them out."
+        )
 
 
 def split_training_images(dataset, config):

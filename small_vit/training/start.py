@@ -88,19 +88,27 @@ def initialize(classifier, config, class_names, source):
         source: `Source`, or None.
 
     Returns:
-        List of lines that say what it starts from; empty for random weights that all train.
+        List of lines that say what it starts from and how many parameters are trained; empty if
+        all are, from random weights.
 
     Raises:
         InputError: if the weights do not fit, or `freeze` names other layers than it has.
     """
-    if source is None:
-        return []
-    same_classes = list(class_names) == source.class_names
-    initialized = load_initial_weights(
-        classifier, config.model, source.model, source.config, same_classes
-    )
+    lines = []
+    if source is not None:
+        same_classes = list(class_names) == source.class_names
+        initialized = load_initial_weights(
+            classifier, config.model, source.model, source.config, same_classes
+        )
+        lines = _describe(initialized, source.name)
     frozen = freeze(classifier, config.train.freeze)
-    trained = _count(classifier.trainable_weights)
+    if source is not None or frozen:
+        trained = _count(classifier.trainable_weights)
+        lines.append(f"{trained:,} parameters are trained, {frozen:,} are frozen.")
+    return lines
+
+
+def _describe(initialized, name):
     groups = {
         "Positions interpolated": initialized.resampled,
         "Summed over channels": initialized.summed,
@@ -108,9 +116,8 @@ def initialize(classifier, config, class_names, source):
         "Not used": initialized.unused,
     }
     return [
-        f"Initial weights from {source.name}: {len(initialized.loaded)} variables.",
+        f"Initial weights from {name}: {len(initialized.loaded)} variables as they are.",
         *(f"{name}: {', '.join(paths)}." for name, paths in groups.items() if paths),
-        f"{trained:,} parameters are trained, {frozen:,} are frozen.",
     ]
 
 

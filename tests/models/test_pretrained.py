@@ -277,18 +277,21 @@ def test_what_a_run_draws_does_not_depend_on_what_was_loaded_before(checkpoint):
     assert drawn() == drawn()
 
 
-def test_it_trains_from_one_command_and_predicts(checkpoint, tmp_path, without_reports):
+def test_its_head_alone_trains_from_one_command(checkpoint, weights, tmp_path, without_reports):
     from small_vit.cli import train
     from small_vit.results.saved_model import load_model
 
-    options = "--recipe digits --model pretrained --epochs 1 --train-examples 60 --batch-size 60"
+    options = "--recipe digits --model pretrained --freeze backbone --epochs 1 --batch-size 60"
     run = tmp_path / "run"
-    arguments = [*options.split(), "--image-size", str(SIZE), "--preset", checkpoint]
+    fewer = "--train-examples 60 --validation-split none --image-size 8 --preset"
+    arguments = [*options.split(), *fewer.split(), checkpoint]
     assert train.main([*arguments, "--out", str(run)]) == 0
     config = ExperimentConfig.from_dict(json.loads((run / "config.json").read_text()))
     assert (config.arm, config.model.preset) == ("pretrained", checkpoint)
     model, names = load_model(run)
     assert to_numpy(model.get_layer("logits").kernel).any()
+    norm = to_numpy(model.get_layer("norm").gamma)
+    np.testing.assert_array_equal(norm, weights["vit.layernorm.weight"])
     assert len(names) == 10
 
 

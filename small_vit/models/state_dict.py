@@ -62,8 +62,12 @@ def _read_torch(path):
             f"{path} is no file of tensors alone, and reading others could run code. Save the "
             "weights alone: torch.save(model.state_dict(), FILE)."
         ) from error
-    except (OSError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path} cannot be read by torch.load: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    except Exception as error:  # of any kind, if the bytes are not a pickle
+        raise InputError(
+            f"{path} is damaged, or no file that torch.save has written: {error!r}"
+        ) from error
 
 
 def weights_by_path(state, tokenization, num_heads, pool):

@@ -1,0 +1,101 @@
+"""The examples run, in small, and the tour is a notebook that any program opens."""
+
+import ast
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+pytestmark = pytest.mark.usefixtures("without_reports")
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+
+
+def main_of(script):
+    return runpy.run_path(str(EXAMPLES / script))["main"]
+
+
+@pytest.fixture
+def colors(tmp_path):
+    """A folder of red and of blue pictures."""
+    for name, channel in (("blue", 2), ("red", 0)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.random.default_rng(number).integers(0, 60, (16, 16, 3), dtype=np.uint8)
+            pixels[..., channel] += 180
+            Image.fromarray(pixels).save(tmp_path / "images" / name / f"{number}.png")
+    return tmp_path / "images"
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_an_example_fits_on_a_screen_and_says_how_it_is_called(script):
+    text = script.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    assert f"`python {script.name}" in ast.get_docstring(ast.parse(text))
+
+
+def test_the_layers_in_a_model_of_your_own():
+    assert main_of("own_layers.py")(epochs=2) > 0.2
+
+
+def test_from_a_folder_to_the_class_of_a_new_image(colors, tmp_path):
+    new = [colors / "blue" / "0.png", colors / "red" / "0.png"]
+    classes = main_of("folder.py")(colors, new, tmp_path / "run", epochs=8, learning_rate=3e-3)
+    assert classes == ["blue", "red"]
+
+
+def test_fine_tuning(tmp_path):
+    accuracies = main_of("fine_tune.py")(tmp_path, epochs=1)
+    assert accuracies.keys() == {"scratch", "fine-tuned"}
+    assert all(0 <= accuracy <= 1 for accuracy in accuracies.values())
+
+
+def tour():
+    return json.loads((EXAMPLES / "tour.ipynb").read_text(encoding="utf-8"))
+
+
+def code_of(cell):
+    """A cell's code, without the commands of the notebook."""
+    return "".join(line for line in cell["source"] if not line.startswith("%"))
+
+
+@pytest.mark.any_backend
+def test_the_tour_is_stored_without_outputs():
+    notebook = tour()
+    assert notebook["nbformat"] == 4
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+
+
+@pytest.mark.any_backend
+def test_the_tour_begins_with_an_installation_that_works():
+    first = "".join(tour()["cells"][0]["source"])
+    assert "clone" in first
+    assert "pip install '.[" in first and "pip install small" not in first
+
+
+def test_the_tour_runs_from_top_to_bottom():
+    names, shown = {}, []
+    for cell in tour()["cells"]:
+        if cell["cell_type"] == "code":
+            *body, last = ast.parse(code_of(cell).replace("EPOCHS = 20", "EPOCHS = 1")).body
+            exec(compile(ast.Module(body, []), "tour.ipynb", "exec"), names)
+            shown.append(_value(last, names))
+    assert sum(isinstance(value, Figure) for value in shown) == 4
+    assert names["EPOCHS"] == 1
+    assert names["models"].keys() == {"vanilla", "spt+lsa"}
+
+
+def _value(statement, names):
+    """The value of a cell's last statement, which a notebook shows, if it is an expression."""
+    if isinstance(statement, ast.Expr):
+        return eval(compile(ast.Expression(statement.value), "tour.ipynb", "eval"), names)
+    return exec(compile(ast.Module([statement], []), "tour.ipynb", "exec"), names)

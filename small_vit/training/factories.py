@@ -79,11 +79,11 @@ def layer_rates(classifier, decay):
         decay: Factor from a block to the one before it, above 0 and at most 1.
 
     Returns:
-        Dict of floats by the layer's name.
+        Dict of floats by the name of each layer that is trained.
 
     Source: Bao et al., arXiv 2106.08254, and He et al., arXiv 2111.06377.
     """
-    names = [layer.name for layer in classifier.layers if layer.weights]
+    names = [layer.name for layer in classifier.layers if layer.trainable_weights]
     block_of = {name: re.match(r"block_\d+(_\d+)?", name) for name in names}
     blocks = list(dict.fromkeys(match[0] for match in block_of.values() if match))
     factors, distance = {}, len(blocks) + 1

@@ -194,7 +194,7 @@ def test_an_unknown_model_family_is_refused():
     written = RECIPES["cpu"]().to_dict()
     assert written["model"]["kind"] == "vit"
     written["model"]["kind"] = "resnext"
-    message = r"kind must be one of vit, cct, resnet\. Received: 'resnext'"
+    message = r"kind must be one of vit, cct, resnet, pretrained\. Received: 'resnext'"
     with pytest.raises(InputError, match=message):
         ExperimentConfig.from_dict(written)
 

@@ -3,9 +3,9 @@
 from itertools import product
 
 import numpy as np
-from family_tables import family_table
 
 from benchmarks.markdown import speed_tables
+from family_tables import family_table
 from folder_tables import folder_table
 from row_files import (
     BENCHMARK_COMMAND,

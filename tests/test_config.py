@@ -15,6 +15,7 @@ from small_vit import (
     create_vit_classifier,
 )
 from small_vit.errors import InputError
+from small_vit.models.registry import named_model
 from small_vit.recipes import PUBLISHED, RECIPES, changes_from_recipe, vanilla
 from small_vit.sizes import as_pair
 from small_vit.sweeps.named import training_images
@@ -171,6 +172,13 @@ def test_a_recipes_arm_is_a_name_whatever_is_switched():
     assert changes_from_recipe(config) == ["model.shifts: diagonal -> none"]
     assert vanilla(config).arm == "vanilla"
     assert changes_from_recipe(vanilla(RECIPES["cpu"]())) == []
+
+
+def test_a_model_of_another_family_is_told_by_its_name_and_its_own_changes():
+    model = named_model("resnet56").replace(image_size=24)
+    config = RECIPES["cpu"]().replace(model=model, train={"epochs": 3})
+    changes = ["model.kind: vit -> resnet", "model.image_size: 32 -> 24", "model.depth: 20 -> 56"]
+    assert sorted(changes_from_recipe(config)) == sorted([*changes, "train.epochs: 8 -> 3"])
 
 
 @pytest.mark.parametrize(

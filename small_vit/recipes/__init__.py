@@ -4,7 +4,7 @@ Most are written as changes to another recipe. The docstrings state source, comm
 expected result and deviations.
 """
 
-from small_vit.models.registry import FAMILIES
+from small_vit.models.registry import FAMILIES, model_config
 from small_vit.recipes.fine_tune import fine_tune, fine_tune_sgd, linear_probe
 from small_vit.recipes.folders import folder, folder_large, folder_small, sam_nll
 from small_vit.recipes.pets import pets
@@ -69,9 +69,15 @@ def changes_from_recipe(config):
         recipe = vanilla(recipe)
     if config.train.init_from is not None:
         recipe = recipe.replace(model=config.model)
+    changes = []
+    if config.model.kind != recipe.model.kind:
+        # The settings of two families do not compare: what is told is what differs from the
+        # defaults of the family.
+        changes = [f"model.kind: {recipe.model.kind} -> {config.model.kind}"]
+        recipe = recipe.replace(model=model_config(config.model.kind))
     same = {"seed": config.train.seed, "strategy": config.train.strategy}
     folder = {"data_dir": config.data.data_dir}  # A recipe for folders is for each of them.
-    return recipe.replace(arm=config.arm, train=same, data=folder).differences(config)
+    return changes + recipe.replace(arm=config.arm, train=same, data=folder).differences(config)
 
 
 __all__ = ["PUBLISHED", "RECIPES", "changes_from_recipe", "vanilla"]

@@ -106,9 +106,10 @@ def _line(summary):
 
 def _captions(config, rows):
     which = "last" if config.train.keep == "last" else "on validation best"
+    lengths = dict.fromkeys(f"{row.epochs}{passes_suffix(row)}" for row in rows)
     return [
         f"{config.recipe} on {config.data.name}: test set, {which} epoch of "
-        f"{config.train.epochs}{passes_suffix(config.train)}, mean ± 95 % interval over n seeds "
+        f"{' or '.join(lengths)}, mean ± 95 % interval over n seeds "
         "and their standard deviation; the difference from the baseline is paired by seed.",
         *where_run(rows),
     ]

@@ -293,6 +293,12 @@ def test_one_seed_has_neither_interval_nor_deviation():
     assert "| none | 0 | 40.00 | – | baseline |" in table
 
 
+def test_the_table_says_how_long_arms_trained_that_did_not_train_alike():
+    arms = SWEEPS["families"].arms(cpu())
+    rows = [row(arm.config, 0.4, epochs=arm.config.train.epochs) for arm in arms]
+    assert "last epoch of 8 or 3, mean" in sweep_table(summarise(arms, rows))
+
+
 def test_a_sweep_is_drawn_arm_by_arm_or_as_curves():
     assert plot_sweep(SWEEPS["parts"], summarise(SWEEPS["parts"].arms(digits()), [])) is None
 

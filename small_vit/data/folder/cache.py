@@ -208,7 +208,8 @@ def _digest_of(value):
 
 
 def _to_json(facts):
-    return list(vars(facts).values())  # `dataclasses.astuple` copies each value, which takes longer.
+    # `dataclasses.astuple` copies each value, which takes longer.
+    return list(vars(facts).values())
 
 
 def _from_json(values):

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "measure a trained model on the test set",
     "few-shot": "measure a trained model's features on a few images of each class",
     "report": "write the report of a run again",
+    "export": "write a trained model in a format that runs without Keras",
     "demo": "show a trained model on a web page",
     "card": "write a model card",
     "push": "publish a trained model on a hub",

@@ -3,9 +3,13 @@
 With `--check` it changes nothing, and exits with 1 if the page is not up to date.
 """
 
+import ast
+import dataclasses
 import importlib
 import inspect
+import itertools
 import sys
+import textwrap
 from pathlib import Path
 
 import small_vit
@@ -72,9 +76,27 @@ def _entry(module, name):
     text = _docstring(value)
     summary, _, rest = text.partition("\n\n")
     parts = [f"\n### `{name}`", f"```python\n{_call(name, value)}\n```", " ".join(summary.split())]
+    if dataclasses.is_dataclass(value) and "Attributes:" not in rest:
+        rest = f"{rest}\n\n{_fields(value)}".strip()
     if rest:
         parts.append(f"```text\n{rest}\n```")
     return "\n\n".join(parts)
+
+
+def _fields(dataclass):
+    """The fields of a dataclass that are explained by a string after them."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(dataclass))).body
+    lines = ["Attributes:"]
+    for field, explained in itertools.pairwise(body.body):
+        match field, explained:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                text = f"{name}: {' '.join(text.split())}"
+                indents = {"initial_indent": "    ", "subsequent_indent": "        "}
+                lines += textwrap.wrap(text, 100, break_on_hyphens=False, **indents)
+    return "\n".join(lines)
 
 
 def _docstring(value):
@@ -84,6 +106,8 @@ def _docstring(value):
 
 def _call(name, value):
     """The call with its defaults, an argument a line if it would not fit on one."""
+    if isinstance(value, type) and issubclass(value, Exception):
+        return f"{name}(message)"
     signature = inspect.signature(value)
     bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
     arguments = [str(each) for each in bare]

@@ -23,20 +23,17 @@ def write_images(folder, digits, train_images):
     return folder
 
 
-def main(out="runs/fine-tune-example", epochs=20):
-    """Return the test accuracy from scratch and that of the fine-tuned model."""
-    many = write_images(Path(out, "many"), range(5), 140)
-    few = write_images(Path(out, "few"), range(5, 10), 10)
-    scratch = RECIPES["digits"]().replace(train={"epochs": epochs})
-    run_experiment(on_folder(scratch, many), Path(out, "source"))
-    tuned = RECIPES["fine-tune"]().replace(augment=scratch.augment, train={"epochs": epochs})
-    tuned = starting_from(tuned, Path(out, "source"), scratch.model)
+def main(out=Path("runs/fine-tune-example"), epochs=40):
+    """Return the test accuracy from scratch, and that of the fine-tuned model."""
+    many = write_images(out / "many", range(5), 140)
+    few = write_images(out / "few", range(5, 10), 10)
+    scratch = RECIPES["digits"]().replace(train={"epochs": epochs, "batch_size": 16})
+    run_experiment(on_folder(scratch, many), out / "source")
+    tuned = starting_from(scratch, out / "source", scratch.model)
     arms = {"scratch": scratch, "fine-tuned": tuned}
-    results = {arm: run_experiment(on_folder(arms[arm], few), Path(out, arm)) for arm in arms}
-    accuracies = {arm: result.metrics["accuracy"] for arm, result in results.items()}
-    print(accuracies)
-    return accuracies
+    results = {arm: run_experiment(on_folder(arms[arm], few), out / arm) for arm in arms}
+    return {arm: result.metrics["accuracy"] for arm, result in results.items()}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    print(main(*map(Path, sys.argv[1:])))

@@ -80,7 +80,6 @@ def test_no_link_is_dead(page):
 
 def test_anchors_are_those_of_github(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(
-        "# `a_b` (c)\n## From vit-pytorch\n## The paper's *code*\n```\n# no\n```\n## A\n# A\n"
-    )
+    lines = ["# `a_b` (c)", "## The paper's *code*", "```", "# no heading", "```", "## A", "# A"]
+    page.write_text("\n".join(lines))
     assert anchors(page) == {"a_b-c", "the-papers-code", "a", "a-1"}

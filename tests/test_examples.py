@@ -10,7 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-pytestmark = pytest.mark.usefixtures("without_reports")
+from small_vit.recipes import RECIPES, folders
+
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("without_reports")]
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -18,6 +20,15 @@ SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 
 def main_of(script):
     return runpy.run_path(str(EXAMPLES / script))["main"]
+
+
+@pytest.fixture(autouse=True)
+def small_models(monkeypatch):
+    """The recipes that the examples start from, with one block."""
+    digits = RECIPES["digits"]().replace(model={"num_layers": 1})
+    small = folders.folder_small().replace(model={"num_layers": 1, "image_size": 16})
+    monkeypatch.setitem(RECIPES, "digits", lambda: digits)
+    monkeypatch.setattr(folders, "folder_small", lambda: small)
 
 
 @pytest.fixture
@@ -32,7 +43,6 @@ def colors(tmp_path):
     return tmp_path / "images"
 
 
-@pytest.mark.any_backend
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_an_example_fits_on_a_screen_and_says_how_it_is_called(script):
     text = script.read_text(encoding="utf-8")
@@ -65,7 +75,6 @@ def code_of(cell):
     return "".join(line for line in cell["source"] if not line.startswith("%"))
 
 
-@pytest.mark.any_backend
 def test_the_tour_is_stored_without_outputs():
     notebook = tour()
     assert notebook["nbformat"] == 4
@@ -75,7 +84,6 @@ def test_the_tour_is_stored_without_outputs():
             assert cell["outputs"] == [] and cell["execution_count"] is None
 
 
-@pytest.mark.any_backend
 def test_the_tour_begins_with_an_installation_that_works():
     first = "".join(tour()["cells"][0]["source"])
     assert "clone" in first
@@ -84,18 +92,20 @@ def test_the_tour_begins_with_an_installation_that_works():
 
 def test_the_tour_runs_from_top_to_bottom():
     names, shown = {}, []
-    for cell in tour()["cells"]:
-        if cell["cell_type"] == "code":
-            *body, last = ast.parse(code_of(cell).replace("EPOCHS = 20", "EPOCHS = 1")).body
-            exec(compile(ast.Module(body, []), "tour.ipynb", "exec"), names)
-            shown.append(_value(last, names))
+    code = [code_of(cell) for cell in tour()["cells"] if cell["cell_type"] == "code"]
+    for large, small in (("EPOCHS = 20", "EPOCHS = 1"), ('"num_layers": 4', '"num_layers": 1')):
+        assert large in code[-3]
+        code[-3] = code[-3].replace(large, small)
+    for cell in code:
+        *body, last = ast.parse(cell).body
+        exec(compile(ast.Module(body, []), "tour.ipynb", "exec"), names)
+        shown.append(value_of(last, names))
     assert sum(isinstance(value, Figure) for value in shown) == 4
-    assert names["EPOCHS"] == 1
     assert names["models"].keys() == {"vanilla", "spt+lsa"}
 
 
-def _value(statement, names):
-    """The value of a cell's last statement, which a notebook shows, if it is an expression."""
+def value_of(statement, names):
+    """Run a cell's last statement, and return its value, which a notebook shows."""
     if isinstance(statement, ast.Expr):
         return eval(compile(ast.Expression(statement.value), "tour.ipynb", "eval"), names)
     return exec(compile(ast.Module([statement], []), "tour.ipynb", "exec"), names)

@@ -20,6 +20,7 @@ _MODULES = {
         "RandomErasing",
     ),
     "small_vit.config": ("AugmentConfig", "DataConfig", "ExperimentConfig", "TrainConfig"),
+    "small_vit.deploy.hub": ("load",),
     "small_vit.layers": (
         "ClassTokenPooling",
         "FastDropout",

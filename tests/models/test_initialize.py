@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from trained import randomize_all
+from trained import randomize_all, undrawn
 
 from layer_harness import close, logits_of, normal, to_numpy
 from small_vit.errors import InputError
@@ -35,7 +35,8 @@ def made(name, classes=5, channels=3, **changes):
     """A model of `MODELS` with random weights: config and model."""
     kind, fields = MODELS[name]
     config = model_config(kind, **(fields | changes))
-    return config, build_classifier(config, (8, 8, channels), classes)
+    with undrawn():
+        return config, build_classifier(config, (8, 8, channels), classes)
 
 
 @cache

@@ -8,7 +8,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from trained import randomize_all, save_run
+from trained import randomize_all, save_run, undrawn
 
 from layer_harness import close, normal, to_numpy
 from small_vit import AdamW, ExperimentConfig, TrainConfig
@@ -52,25 +52,23 @@ def values_of(model):
     return {variable.path: to_numpy(variable) for variable in model.weights}
 
 
+def built(kind, classes=3, **fields):
+    with undrawn():
+        return build_classifier(model_config(kind, **fields), (8, 8, 3), classes)
+
+
 def small_resnet(monkeypatch):
     monkeypatch.setitem(STAGES, 18, ((4, 1), (6, 1)))
-    config = model_config("resnet", image_size=8, depth=18)
-    return randomize_all(build_classifier(config, (8, 8, 3), 4))
+    return randomize_all(built("resnet", 4, image_size=8, depth=18))
 
 
 # ------------------------------------------------------------------ rates by layer
 
 
 def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
-    for name in ("GlorotUniform", "HeNormal", "RandomNormal", "RandomUniform"):
-        # To draw values takes longer than all else here.
-        initializer = getattr(keras.initializers, name)
-        monkeypatch.setattr(
-            initializer, "__call__", lambda self, shape, dtype=None: np.zeros(shape, "float32")
-        )
     monkeypatch.setitem(STAGES, 18, ((4, 1), (6, 2)))
-    vit = model_config("vit", **(TINY | {"num_layers": 2, "head_units": (4,)}))
-    assert layer_rates(build_classifier(vit, (8, 8, 1), 3), 0.5) == {
+    vit = TINY | {"num_layers": 2, "head_units": (4,)}
+    assert layer_rates(built("vit", **vit), 0.5) == {
         "tokenization": 0.125,
         "encoder": 0.125,
         "block_0": 0.25,
@@ -79,8 +77,7 @@ def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
         "head_0": 1.0,
         "logits": 1.0,
     }
-    cct = model_config("cct", image_size=8, projection_dim=8, num_layers=1)
-    rates = layer_rates(build_classifier(cct, (8, 8, 1), 3), 0.5)
+    rates = layer_rates(built("cct", image_size=8, projection_dim=8, num_layers=1), 0.5)
     assert rates == {
         "conv_0": 0.25,
         "encoder": 0.25,
@@ -89,8 +86,7 @@ def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
         "pooling": 1.0,
         "logits": 1.0,
     }
-    resnet = model_config("resnet", image_size=8, depth=18)
-    rates = layer_rates(build_classifier(resnet, (8, 8, 1), 3), 0.5)
+    rates = layer_rates(built("resnet", image_size=8, depth=18), 0.5)
     of = {"stem": 1 / 16, "block_0_0": 1 / 8, "block_1_0": 1 / 4, "block_1_1": 1 / 2, "logits": 1.0}
     for name, rate in rates.items():
         assert rate == next(of[start] for start in of if name.startswith(start)), name

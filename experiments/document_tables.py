@@ -24,6 +24,20 @@ from small_vit.results.tables import by_arm, comparison_table
 from small_vit.sweeps import SWEEPS
 from small_vit.sweeps.summary import summarise, sweep_table
 
+ON_FOLDER = "--dataset folder --data-dir DIR"
+
+FOLDER_TABLES = {
+    "folders": ("folder*.jsonl", "vanilla", "python experiments/compare.py DIR --seeds 3"),
+    "sam": ("sam-*.jsonl", "plain", f"python experiments/ablation.py sam {ON_FOLDER}"),
+    "fit": ("fit-*.jsonl", "crop", f"python experiments/ablation.py fit {ON_FOLDER}"),
+    "transfer": (
+        "transfer-*.jsonl",
+        "scratch",
+        "python experiments/transfer.py --from RUN --to DIR",
+    ),
+}
+"""Files of rows, baseline and command of each table whose rows are of several sets of images."""
+
 EPOCHS = (1, 2, 5, 10, 20, 30, 50)
 """Epochs shown in the table of the Keras example's log."""
 
@@ -74,10 +88,9 @@ def _table(name, results):
         return _epochs_table(results)
     if name == "bfloat16":
         return _bfloat16_table(results)
-    if name == "folders":
-        return folder_table(sorted(results.glob("folder*.jsonl")), baseline="vanilla")
-    if name == "sam":
-        return folder_table(sorted(results.glob("sam-*.jsonl")), baseline="plain")
+    if name in FOLDER_TABLES:
+        pattern, baseline, command = FOLDER_TABLES[name]
+        return folder_table(sorted(results.glob(pattern)), baseline) or not_yet_run(command)
     if name == "families":
         return family_table(results)
     groups = rows_by_backend(read_rows(results / f"{name}.jsonl")).values()

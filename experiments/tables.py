@@ -20,8 +20,8 @@ class CommandLine:
     NAME is SWEEP-RECIPE, it is the table of that sweep, which may be not yet run. Other names:
     `published` compares published numbers with ours; `epochs` compares the Keras example's log with
     ours, epoch by epoch; `speed` is for the benchmark; `bfloat16` compares the accuracy of bfloat16
-    and float32; `folders` shows the runs on folders of images, `sam` those of that sweep on them;
-    `families` shows the sweep of that name on each recipe that it is run on.
+    and float32; `folders` shows the runs on folders of images, `sam`, `fit` and `transfer` those of
+    these sweeps; `families` shows the sweep of that name on each recipe that it is run on.
     """
 
     check: bool = False
@@ -32,6 +32,7 @@ class CommandLine:
         ROOT / "docs" / "models.md",
         ROOT / "docs" / "results.md",
         ROOT / "docs" / "speed.md",
+        ROOT / "docs" / "transfer.md",
     )
     """The files with the markers."""
 

@@ -69,6 +69,11 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
         raise InputError(f"Name a sweep: {', '.join(SWEEPS)}. Received: {name!r}.")
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1. Received: {seeds}.")
+    if name == "transfer" and base.train.init_from is None:
+        raise InputError(
+            "The sweep transfer starts from a trained model: small-vit transfer --from RUN --to "
+            "DATASET, or --to DIR."
+        )
     arms = SWEEPS[name].arms(base)
     for arm in arms:
         _refuse_equal_arms(arm, arms)

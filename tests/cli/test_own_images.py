@@ -79,6 +79,7 @@ def test_the_model_file_alone_knows_its_classes_and_how_images_are_made_its_size
 ):
     with zipfile.ZipFile(run / "model.keras") as archive:
         about = json.loads(archive.read("small_vit.json"))
+    assert about.pop("model")["kind"] == "vit"
     assert about == {"class_names": ["blue", "green", "red"], "fit": "crop"}
     shutil.copy(run / "model.keras", tmp_path / "alone.keras")
     assert predict.main([str(tmp_path / "alone.keras"), str(folder / "red" / "0.png")]) == 0

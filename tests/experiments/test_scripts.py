@@ -9,7 +9,16 @@ import pytest
 pytestmark = pytest.mark.any_backend
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = ("ablation", "benchmark", "collect", "compare", "memory", "report", "tables")
+EXPERIMENTS = (
+    "ablation",
+    "benchmark",
+    "collect",
+    "compare",
+    "memory",
+    "report",
+    "tables",
+    "transfer",
+)
 FIGURES = ("attention", "augmentations", "curves", "patches")
 SCRIPTS = [f"experiments/{name}.py" for name in EXPERIMENTS]
 SCRIPTS += [f"figures/{name}.py" for name in FIGURES]

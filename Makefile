@@ -34,7 +34,7 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 $(TORCH_VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(TORCH_VENV)
-	grep -v -E '^(jax|tensorflow|tensorboard)==' requirements.txt > $(TORCH_VENV)/requirements.txt
+	grep -v -E '^(jax|keras-hub|tensorflow|tensorboard)==' requirements.txt > $(TORCH_VENV)/requirements.txt
 	$(TORCH_VENV)/bin/python -m pip install --quiet -r $(TORCH_VENV)/requirements.txt torch==2.13.0
 	$(TORCH_VENV)/bin/python -m pip install --quiet --no-deps -e .
 	touch $@

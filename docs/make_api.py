@@ -33,10 +33,13 @@ ALSO = {
         "count_multiply_adds",
     ),
     "small_vit.models.convert": ("read_state_dict", "from_state_dict"),
+    "small_vit.models.pretrained.build": ("pretrained_classifier",),
     "small_vit.data.registry": ("load_dataset", "load_data"),
     "small_vit.data.dataset": ("Dataset",),
     "small_vit.data.split": ("Split",),
+    "small_vit.data.image_files": ("read_image",),
     "small_vit.plots": (
+        "plot_captioned",
         "plot_patches",
         "plot_shifted_views",
         "plot_augmentations",

@@ -1,4 +1,4 @@
-"""Learn the digits 0 to 4, then 5 to 9 from ten pictures each: `python fine_tune.py [OUT]`."""
+"""Learn the digits 0 to 6, then 7 to 9 from ten pictures each: `python fine_tune.py [OUT]`."""
 
 import sys
 from pathlib import Path
@@ -25,8 +25,8 @@ def write_images(folder, digits, train_images):
 
 def main(out=Path("runs/fine-tune-example"), epochs=40):
     """Return the test accuracy from scratch, and that of the fine-tuned model."""
-    many = write_images(out / "many", range(5), 140)
-    few = write_images(out / "few", range(5, 10), 10)
+    many = write_images(out / "many", range(7), 140)
+    few = write_images(out / "few", range(7, 10), 10)
     scratch = RECIPES["digits"]().replace(train={"epochs": epochs, "batch_size": 16})
     run_experiment(on_folder(scratch, many), out / "source")
     tuned = starting_from(scratch, out / "source", scratch.model)

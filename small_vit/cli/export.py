@@ -21,7 +21,8 @@ class CommandLine(FinishedRunOptions):
 
     Writes a folder: the model, which takes raw uint8 images of any batch size and returns the
     probabilities of the classes; classes.json, their names; predict.py, which runs it without
-    Keras; and export.json.
+    Keras; and export.json. Keras on TensorFlow writes it, whatever the run was trained on, unless
+    --backend or KERAS_BACKEND names another backend.
 
     Example: small-vit export runs/NAME --format onnx --check
     """
@@ -72,13 +73,12 @@ def main(arguments, prog="small-vit export"):
 
 
 def _choose_backend(options):
-    """Take the run's backend if it can write the format, unless another is asked for."""
-    if "KERAS_BACKEND" in os.environ:
-        return
-    prefer_backend_of(options.run)
-    backends = list(FORMATS[options.format].writers)
-    if os.environ.get("KERAS_BACKEND") not in backends:
-        os.environ["KERAS_BACKEND"] = backends[0]
+    """Take the backend that writes the format best, unless another is asked for."""
+    if "KERAS_BACKEND" not in os.environ:
+        if options.format == "keras":
+            prefer_backend_of(options.run)
+        else:
+            os.environ["KERAS_BACKEND"] = next(iter(FORMATS[options.format].writers))
 
 
 def _report(folder, about):

@@ -42,23 +42,37 @@ def check_export(folder, evaluated, int8=False):
         InputError: if it cannot be run.
     """
     split = evaluated.dataset.test
-    expected = softmax(evaluated.logits, axis=1)
     with tempfile.TemporaryDirectory() as work:
         _write_images(Path(work, "images.npy"), split)
         _run_python("-m", "small_vit.deploy.check_process", folder, work)
         measured = read_json(Path(work, "measured.json"))
         received = np.load(Path(work, "probabilities.npy"))
         first = _first_prediction_ms(folder, Path(work, "image.png"), split.read([0])[0])
+    compared = compare(received, softmax(evaluated.logits, axis=1), split.labels, int8)
+    return compared | measured | {"first_prediction_ms": first}
+
+
+def compare(received, expected, labels, int8=False):
+    """Compare the probabilities of an exported model with those of the run's model.
+
+    Args:
+        received: `(images, classes)`, of the exported model.
+        expected: The same, of the run's model.
+        labels: `(images,)`, integers.
+        int8: Whether the exported model is quantized.
+
+    Returns:
+        Dict, as from `check_export` but for the times.
+    """
+    chosen, chosen_by_run = received.argmax(axis=1), expected.argmax(axis=1)
     difference = float(np.abs(received - expected).max())
-    agreement = float((received.argmax(1) == expected.argmax(1)).mean())
+    agreement = float((chosen == chosen_by_run).mean())
     return {
-        "images": len(split),
+        "images": len(labels),
         "largest_difference": difference,
         "agreement": agreement,
-        "accuracy": float((received.argmax(1) == split.labels).mean()),
-        "accuracy_of_run": float((expected.argmax(1) == split.labels).mean()),
-        **measured,
-        "first_prediction_ms": first,
+        "accuracy": float((chosen == labels).mean()),
+        "accuracy_of_run": float((chosen_by_run == labels).mean()),
         "tolerance": (
             f"at least {LEAST_AGREEMENT:.0%} of the images with the same most probable class"
             if int8
@@ -87,7 +101,10 @@ def _first_prediction_ms(folder, path, image):
 
 
 def _run_python(*arguments, **options):
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    # This package need not be installed.
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | quiet | {"PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, *map(str, arguments)]
     ended = subprocess.run(command, env=environment, **options)
     if ended.returncode:

@@ -45,18 +45,19 @@ def export_run(
             something else, or the exported model cannot be run.
     """
     check = check or int8
-    check_format(format, keras.backend.backend(), int8, run_it=check)
+    check_format(format, keras.backend.backend(), int8, any_size, run_it=check)
     folder = Path(out) if out is not None else _default_folder(run, format, int8, any_size)
     _refuse_other_files(folder)
     evaluated = evaluate_run(run, data_dir) if check else None
     model, class_names = load_model(run)
-    fit = about_model(run).get("fit", "crop")
+    about_run = about_model(run) | {"class_names": list(class_names)}
+    fit = about_run.get("fit", "crop")
     image_shape = model.input_shape[1:]
     with _written_whole(folder) as partial:
         with only_errors():
-            write_format(format, serving_model(model, any_size), partial, class_names, int8)
+            write_format(format, serving_model(model, any_size), partial, about_run, int8)
         size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
-        write_json(partial / "classes.json", list(class_names))
+        write_json(partial / "classes.json", about_run["class_names"])
         write_text(partial / "predict.py", predict_script(format, image_shape, fit))
         about = {
             "run": str(run),

@@ -41,22 +41,24 @@ FORMATS: dict[str, Format] = {
         "model.xml",
         {backend: (*modules, "openvino") for backend, modules in ONNX_WRITERS.items()},
         "openvino",
+        int8=False,
     ),
 }
 """The formats by name."""
 
 
-def check_format(name, backend, int8=False, run_it=False):
+def check_format(name, backend, int8=False, any_size=False, run_it=False):
     """Check that a format can be written here.
 
     Args:
         name: One of `FORMATS`.
         backend: The Keras backend in use.
         int8: Whether it is to be quantized.
+        any_size: Whether it is to take images of any size.
         run_it: Whether its runtime is needed too.
 
     Raises:
-        InputError: if the backend cannot write it, it cannot be quantized, or a package is missing.
+        InputError: if the backend cannot write it so, it cannot be int8, or a package is missing.
     """
     chosen = FORMATS[name]
     if backend not in chosen.writers:
@@ -69,11 +71,13 @@ def check_format(name, backend, int8=False, run_it=False):
     if int8 and not chosen.int8:
         others = [each for each in FORMATS if FORMATS[each].int8]
         raise InputError(
-            f"--int8: the runtime of {name} has no int8 operators. "
-            f"Choose --format {' or '.join(others)}."
+            f"--int8: {name} cannot be written so. Choose --format {' or '.join(others)}."
+        )
+    if any_size and backend == "jax" and name != "keras":
+        raise InputError(
+            f"--input-size any: Keras on jax cannot write {name} so. Choose --backend tensorflow."
         )
     needed = chosen.writers[backend] + (chosen.runtime,) * run_it
-    needed += ("onnxruntime",) * (int8 and name == "openvino")
     missing = [each for each in needed if importlib.util.find_spec(each) is None]
     if missing:
         raise InputError(
@@ -82,37 +86,38 @@ def check_format(name, backend, int8=False, run_it=False):
         )
 
 
-def write_format(name, model, folder, class_names, int8=False):
+def write_format(name, model, folder, about, int8=False):
     """Write a model in a format.
 
     Args:
         name: One of `FORMATS`, checked.
-        model: From `serving_model`.
+        model: From `serving_model`; Keras's own format quantizes it in place.
         folder: An existing folder; the file in it is named as `FORMATS` says.
-        class_names: List of str, kept inside where the format has a place for them.
+        about: Dict of what is kept inside where the format has a place for it: `class_names`, and
+            for Keras all that `about_model` says.
         int8: Whether to quantize the weights to int8; the activations are then quantized in each
             call, with the range that they have in it.
     """
-    _WRITERS[name](model, folder / FORMATS[name].file, class_names, int8)
+    _WRITERS[name](model, folder / FORMATS[name].file, about, int8)
 
 
-def _write_keras(model, path, class_names, int8):
+def _write_keras(model, path, about, int8):
+    from small_vit.results.run_directory import ABOUT
+
     if int8:
         with warnings.catch_warnings():  # one for each layer without weights
             warnings.simplefilter("ignore", UserWarning)
             model.quantize("int8")
     model.save(path)
     with zipfile.ZipFile(path, "a") as archive:
-        from small_vit.results.run_directory import ABOUT
-
-        archive.writestr(ABOUT, json.dumps({"class_names": class_names}))
+        archive.writestr(ABOUT, json.dumps(about))
 
 
-def _write_saved_model(model, path, class_names, int8):
+def _write_saved_model(model, path, about, int8):
     model.export(path, format="tf_saved_model", verbose=False)
 
 
-def _write_onnx(model, path, class_names, int8):
+def _write_onnx(model, path, about, int8):
     import keras
 
     from small_vit.deploy.onnx_graph import finish_onnx, quantize_onnx
@@ -121,13 +126,16 @@ def _write_onnx(model, path, class_names, int8):
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     # Version 18 of the operators is the newest that tf2onnx writes.
     images = keras.InputSpec(shape=model.input_shape, dtype="uint8", name="images")
-    model.export(path, format="onnx", verbose=False, input_signature=[images], opset_version=18)
-    finish_onnx(path, class_names)
+    options = {"input_signature": [images], "opset_version": 18, "verbose": False}
+    with warnings.catch_warnings():  # of NumPy, about Keras's repairs of tf2onnx
+        warnings.simplefilter("ignore", FutureWarning)
+        model.export(path, format="onnx", **options)
+    finish_onnx(path, about["class_names"])
     if int8:
         quantize_onnx(path)
 
 
-def _write_litert(model, path, class_names, int8):
+def _write_litert(model, path, about, int8):
     options = {}
     if int8:
         import tensorflow as tf
@@ -136,14 +144,14 @@ def _write_litert(model, path, class_names, int8):
     model.export(path, format="litert", verbose=False, **options)
 
 
-def _write_openvino(model, path, class_names, int8):
+def _write_openvino(model, path, about, int8):
     import openvino
 
     # From ONNX, where normalisation and GELU are single operators.
-    between = path.with_suffix(".onnx")
-    _write_onnx(model, between, class_names, int8)
+    between = path.with_name("between.onnx")
+    _write_onnx(model, between, about, int8=False)
     converted = openvino.convert_model(between)
-    converted.set_rt_info(class_names, ["model_info", "labels"])
+    converted.set_rt_info(about["class_names"], ["model_info", "labels"])
     openvino.save_model(converted, path, compress_to_fp16=False)
     between.unlink()
 

@@ -105,7 +105,9 @@ def quantize_onnx(path):
         path: From `finish_onnx`.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    quant_pre_process(path, path, skip_symbolic_shape=True)
     quantize_dynamic(
         path,
         path,

@@ -1,5 +1,6 @@
 """`small-vit demo RUN`: a web page that classifies images."""
 
+import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ def main(arguments, prog="small-vit demo"):
         runs = [options.run] if options.compare is None else [options.run, options.compare]
         models = [DemoModel.from_run(run) for run in runs]
         with tempfile.TemporaryDirectory() as folder:
+            # Gradio keeps uploads there; they go when the page is closed.
+            os.environ["GRADIO_TEMP_DIR"] = os.path.join(folder, "uploads")
             page = build_page(models, _samples(options, Path(folder)))
             print(f"Open {serve(page, options.host, options.port)} in a browser; Ctrl-C stops it.")
             sys.stdout.flush()

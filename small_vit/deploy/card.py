@@ -10,13 +10,14 @@ from small_vit.data import load_data
 from small_vit.deploy.samples import write_samples
 from small_vit.errors import InputError
 from small_vit.files import make_folder, read_lines, write_text
+from small_vit.models.registry import FAMILIES
 from small_vit.plots.labels import printable
 from small_vit.recipes import RECIPES, changes_from_recipe
 from small_vit.report.markdown import escape, join, table
 from small_vit.report.metrics_table import FEWEST_CLASSES_FOR_TOP5, metrics_table
 from small_vit.results.result import passes_suffix
 from small_vit.results.run_directory import RunDirectory
-from small_vit.results.saved_model import load_model
+from small_vit.results.saved_model import about_model, load_model
 
 UNNAMED = "OWNER/NAME"
 ON_HUBS = {
@@ -74,6 +75,7 @@ def write_card(path, out, name=UNNAMED, license="unknown", samples=0):
         first_lines,
         _general_limits(result),
         metrics_table({"test": result.metrics}, {"test": result.intervals}, len(class_names)),
+        _positive_class(about_model(path), class_names),
         "## Results of each class",
         classes,
         "## How it was trained",
@@ -153,11 +155,19 @@ def _about(config, result, class_names, model):
     height, width, channels = model.input_shape[1:]
     colors = "colour" if channels == 3 else "grey"
     return (
-        f"A small image classifier of the family {config.model.kind}, trained from scratch with "
-        f"[Keras 3](https://keras.io) and small_vit: {result.trainable_parameters:,} parameters, "
+        f"An image classifier of the family {config.model.kind}, trained {_start(config)} with "
+        f"[Keras 3](https://keras.io) and small_vit: {result.trainable_parameters:,} trained parameters, "
         f"{result.forward_flops / 1e9:.3f} GFLOP for an image of {height} × {width} {colors} "
         f"pixels, {len(class_names):,} classes."
     )
+
+
+def _start(config):
+    if config.train.init_from is not None:
+        return f"from the weights of {escape(config.train.init_name)}"
+    if FAMILIES[config.model.kind].trained:
+        return f"from the weights of {escape(Path(config.model.preset).name)}"
+    return "from scratch"
 
 
 def _intended_use(config, class_names):
@@ -175,10 +185,16 @@ def _intended_use(config, class_names):
 
 def _general_limits(result):
     return (
-        f"It has seen {result.train_examples:,} training images and nothing else: on images from "
-        "another camera, place or time it may be worse than this test says. Measure it on your "
-        "own with `small-vit evaluate RUN DIR`."
+        f"It was trained on {result.train_examples:,} images: on those of another camera, place or "
+        "time it may be worse than this test says. Measure it on images of your own before you "
+        "rely on it."
     )
+
+
+def _positive_class(about, class_names):
+    if "positive" not in about:
+        return ""
+    return f"The positive class is {escape(class_names[about['positive']])}."
 
 
 def _training(config, result):

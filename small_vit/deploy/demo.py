@@ -38,8 +38,9 @@ ONLY_FROM_HERE = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 """Content security policy: a browser loads nothing from another server for the page."""
 CSS = """
 main.contain, main.fillable {width: 100% !important; max-width: 900px !important}
+main.contain, main.fillable {margin: auto !important}
 @media (max-width: 600px) {main.contain, main.fillable {padding: 8px !important}}
-.pixels img {image-rendering: pixelated}
+#image img {width: 100%; height: 100%; object-fit: contain}
 """
 
 
@@ -181,7 +182,7 @@ def build_page(models, samples=()):
     cache = (CACHE_SECONDS, CACHE_SECONDS)
     with gr.Blocks(title="small_vit", analytics_enabled=False, delete_cache=cache) as page:
         sources = ["upload", "clipboard"]
-        image = gr.Image(label="Image", sources=sources, height=260, elem_classes="pixels")
+        image = gr.Image(label="Image", sources=sources, height=260, elem_id="image")
         if samples:
             files = [[str(path)] for path in samples]
             gr.Examples(files, image, label="Or one of the run's test images", elem_id="samples")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -80,13 +81,26 @@ def test_the_command_writes_into_the_run_and_says_so(run, capsys):
     (run / "README.md").unlink()
 
 
+def test_it_says_which_weights_training_started_from(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((copy / "config.json").read_text())
+    for start, told in ((None, "from scratch"), ("/home/me/base", "from the weights of base")):
+        config["train"]["init_from"] = start
+        (copy / "config.json").write_text(json.dumps(config))
+        write_card(copy, tmp_path / "README.md")
+        assert f"of the family vit, trained {told} with" in (tmp_path / "README.md").read_text()
+
+
+def test_it_names_the_positive_class(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("small_vit.deploy.card.about_model", lambda path: {"positive": 7})
+    write_card(run, tmp_path / "README.md")
+    assert "\nThe positive class is 7.\n" in (tmp_path / "README.md").read_text()
+
+
 def test_a_run_without_report_or_end_is_one_message(run, tmp_path):
     for missing in ("per_class.csv", "report.md", "result.json"):
-        copy = tmp_path / missing
-        copy.mkdir()
-        for path in run.iterdir():
-            if path.is_file() and path.name != missing:
-                (copy / path.name).write_bytes(path.read_bytes())
+        copy = shutil.copytree(run, tmp_path / missing)
+        (copy / missing).unlink()
         message = "has not ended" if missing == "result.json" else f"no {missing}.*small-vit report"
         with pytest.raises(InputError, match=message):
             write_card(copy, tmp_path / "README.md")
@@ -94,11 +108,7 @@ def test_a_run_without_report_or_end_is_one_message(run, tmp_path):
 
 
 def test_names_that_are_markdown_or_yaml_stay_names(run, tmp_path):
-    copy = tmp_path / "run"
-    copy.mkdir()
-    for path in run.iterdir():
-        if path.is_file():
-            (copy / path.name).write_bytes(path.read_bytes())
+    copy = shutil.copytree(run, tmp_path / "run")
     names = ["a|b", "c: d", "#e", "- f", "'g", "<h>", "*i*", "{j}", "k", "l"]
     (copy / "classes.json").write_text(json.dumps(names))
     write_card(copy, tmp_path / "README.md", samples=0)

@@ -157,6 +157,7 @@ def test_the_command_shows_test_images_and_says_where_the_page_is(run, monkeypat
         return "http://127.0.0.1:1234/"
 
     monkeypatch.setattr("small_vit.deploy.demo.serve", serve)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "as before")
     assert command.main([str(run), "--compare", str(run), "--port", "1234"]) == 0
     assert "Open http://127.0.0.1:1234/ in a browser" in capsys.readouterr().out
     assert (shown["host"], shown["port"]) == ("127.0.0.1", 1234)

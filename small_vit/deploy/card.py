@@ -156,9 +156,9 @@ def _about(config, result, class_names, model):
     colors = "colour" if channels == 3 else "grey"
     return (
         f"An image classifier of the family {config.model.kind}, trained {_start(config)} with "
-        f"[Keras 3](https://keras.io) and small_vit: {result.trainable_parameters:,} trained parameters, "
-        f"{result.forward_flops / 1e9:.3f} GFLOP for an image of {height} × {width} {colors} "
-        f"pixels, {len(class_names):,} classes."
+        f"[Keras 3](https://keras.io) and small_vit: {result.trainable_parameters:,} trained "
+        f"parameters, {result.forward_flops / 1e9:.3f} GFLOP for an image of {height} × {width} "
+        f"{colors} pixels, {len(class_names):,} classes."
     )
 
 

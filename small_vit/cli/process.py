@@ -17,7 +17,8 @@ _OF_TRAIN = (
     *("imagehash", "markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn"),
     "tyro",
 )
-EXTRAS = {name: name for name in BACKENDS} | dict.fromkeys(_OF_TRAIN, "train")
+_OF_OTHERS = {"gradio": "demo", "huggingface_hub": "hub"}
+EXTRAS = {name: name for name in BACKENDS} | dict.fromkeys(_OF_TRAIN, "train") | _OF_OTHERS
 """Which extra of this package installs a module."""
 
 MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=1099511627776"

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 
+from benchmarks.export_table import export_table
 from benchmarks.markdown import speed_tables
 from family_tables import family_table
 from folder_tables import folder_table
@@ -93,6 +94,9 @@ def _table(name, results):
         return folder_table(sorted(results.glob(pattern)), baseline) or not_yet_run(command)
     if name == "families":
         return family_table(results)
+    if name == "export":
+        command = "python experiments/export_speed.py --torch-python ENV/bin/python"
+        return export_table(results / "export" / "speed.jsonl") or not_yet_run(command)
     groups = rows_by_backend(read_rows(results / f"{name}.jsonl")).values()
     sweep, recipe = _sweep_and_recipe(name)
     if sweep is not None:

@@ -21,7 +21,8 @@ class CommandLine:
     `published` compares published numbers with ours; `epochs` compares the Keras example's log with
     ours, epoch by epoch; `speed` is for the benchmark; `bfloat16` compares the accuracy of bfloat16
     and float32; `folders` shows the runs on folders of images, `sam`, `fit` and `transfer` those of
-    these sweeps; `families` shows the sweep of that name on each recipe that it is run on.
+    these sweeps; `families` shows the sweep of that name on each recipe that it is run on; `export`
+    is for exported models.
     """
 
     check: bool = False
@@ -29,6 +30,7 @@ class CommandLine:
     documents: tuple[Path, ...] = (
         ROOT / "README.md",
         ROOT / "docs" / "data.md",
+        ROOT / "docs" / "export.md",
         ROOT / "docs" / "models.md",
         ROOT / "docs" / "results.md",
         ROOT / "docs" / "speed.md",

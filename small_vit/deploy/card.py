@@ -1,7 +1,6 @@
 """The model card of a run: README.md with a block of metadata that hubs read."""
 
 import csv
-import re
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -16,6 +15,7 @@ from small_vit.recipes import RECIPES, changes_from_recipe
 from small_vit.report.markdown import escape, join, table
 from small_vit.report.metrics_table import FEWEST_CLASSES_FOR_TOP5, metrics_table
 from small_vit.results.result import passes_suffix
+from small_vit.results.rows import without_folders
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import about_model, load_model
 
@@ -208,14 +208,6 @@ def _training(config, result):
         f"{escape(result.device)} ({result.backend}, {result.precision}). Code: commit "
         f"{escape(result.commit)}. Versions: {escape(versions)}.",
     )
-
-
-def without_folders(command):
-    """Return a command line in which each absolute path is only its last part.
-
-    The folders of one machine help nobody else, and may tell its user's name.
-    """
-    return re.sub(r"(^|[\s='\"])/(?:[^\s'\"/]+/)*", r"\1", command)
 
 
 def _loading(name, model, config):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from small_vit.config import ExperimentConfig
@@ -29,8 +30,17 @@ def config_hash(config):
 
 
 def as_row(result, config):
-    """Return `result` with the hash of its config."""
-    return dataclasses.replace(result, config_hash=config_hash(config))
+    """Return `result` with the hash of its config, and its command without a machine's folders."""
+    command = without_folders(result.command)
+    return dataclasses.replace(result, config_hash=config_hash(config), command=command)
+
+
+def without_folders(command):
+    """Return a command line in which each absolute path is only its last part.
+
+    The folders of one machine help nobody else, and may tell its user's name.
+    """
+    return re.sub(r"(^|[\s='\"])/(?:[^\s'\"/]+/)*", r"\1", command)
 
 
 def row_of(directory):

@@ -12,7 +12,7 @@ pytest.importorskip("huggingface_hub")
 from huggingface_hub import ModelCard
 
 from small_vit.cli import card as command
-from small_vit.deploy.card import without_folders, write_card
+from small_vit.deploy.card import write_card
 from small_vit.errors import InputError
 from small_vit.results.run_directory import RunDirectory
 
@@ -59,18 +59,6 @@ def test_the_text_says_what_the_report_says(run, card):
     assert "seed 0; 1 epochs of batches of 64" in text
     assert 'small_vit.load("hf://someone/tiny")' in text
     assert 'keras.saving.load_model("hf://someone/tiny")' in text
-
-
-@pytest.mark.parametrize(
-    ("command_line", "shown"),
-    [
-        ("small-vit train /home/me/photos --out=/tmp/a/run", "small-vit train photos --out=run"),
-        ("python run.py 'photos/of me' a/b", "python run.py 'photos/of me' a/b"),
-        ("small-vit train '/home/me/of me' /x", "small-vit train 'of me' x"),
-    ],
-)
-def test_absolute_paths_of_this_machine_are_not_told(command_line, shown):
-    assert without_folders(command_line) == shown
 
 
 def test_the_command_writes_into_the_run_and_says_so(run, capsys):

@@ -9,7 +9,7 @@ from made_up import made_up_result
 from small_vit import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.recipes import cpu, digits, keras_example, keras_example_cosine
-from small_vit.results.rows import append_rows, config_hash, read_rows
+from small_vit.results.rows import append_rows, as_row, config_hash, read_rows
 
 pytestmark = pytest.mark.any_backend
 
@@ -79,3 +79,15 @@ def test_a_damaged_file_of_rows_is_named_and_left_alone(tmp_path):
     assert path.read_text() == damaged
     with pytest.raises(InputError, match="cannot be read as a file of rows"):
         read_rows(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command_line", "shown"),
+    [
+        ("small-vit train /home/me/photos --out=/tmp/a/run", "small-vit train photos --out=run"),
+        ("python run.py 'photos/of me' a/b", "python run.py 'photos/of me' a/b"),
+        ("small-vit train '/home/me/of me' /x", "small-vit train 'of me' x"),
+    ],
+)
+def test_a_row_does_not_tell_the_folders_of_a_machine(command_line, shown):
+    assert as_row(result(0, command=command_line), digits()).command == shown

@@ -53,9 +53,7 @@ def write_card(path, out, name=UNNAMED, license="unknown", samples=0):
             `samples`, or the disk refuses.
     """
     out, run = Path(out), RunDirectory(path)
-    config, result = run.config(), run.result()
-    if result is None:
-        raise InputError(f"The run in {path} has not ended. Resume it with --resume {path}.")
+    config, result = run.config(), run.finished_result()
     classes, first_lines = _per_class(run), _first_lines(run)
     model, class_names = load_model(path)
     make_folder(out.parent)

@@ -55,9 +55,7 @@ def evaluate_run(path, data_dir=None, batch_size=256):
         raise InputError(f"--batch-size must be at least 1. Received: {batch_size}.")
     run = RunDirectory(path)
     config = run.config()
-    result = run.result()
-    if result is None:
-        raise InputError(f"The run in {path} has not ended. Resume it with --resume {path}.")
+    result = run.finished_result()
     model, _ = load_model(path)
     data = config.data if data_dir is None else config.data.replace(data_dir=str(data_dir))
     dataset = load_data(data, config.model.image_size)

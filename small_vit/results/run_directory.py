@@ -277,6 +277,20 @@ class RunDirectory:
             return None
         return result
 
+    def finished_result(self):
+        """Read the result of a run that must have ended.
+
+        Raises:
+            InputError: as `result`, and if the run has not ended.
+        """
+        result = self.result()
+        if result is None:
+            raise InputError(
+                f"The run in {self.path} has not ended. Resume it with small-vit train --resume "
+                f"{self.path}."
+            )
+        return result
+
     def _read_result(self):
         path = self / "result.json"
         if not path.exists():

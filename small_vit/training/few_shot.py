@@ -82,7 +82,9 @@ def load_subjects(paths, most, draws, seed, data=None, data_dir=None):
             used, or a class has too few.
     """
     runs = [RunDirectory(path) for path in paths]
-    configs = [_config_of_finished(run) for run in runs]
+    configs = [run.config() for run in runs]
+    for run in runs:
+        run.finished_result()
     own = data is None
     experiment = configs[0] if own else ExperimentConfig(data=data)
     if own and data_dir is not None:
@@ -105,16 +107,6 @@ def load_subjects(paths, most, draws, seed, data=None, data_dir=None):
         rows = draw_shots(train.labels, dataset.class_names, most, draws, seed)
         subjects.append(Subject(name, run, data, dataset, train, validation, backbone, rows))
     return subjects
-
-
-def _config_of_finished(run):
-    config = run.config()
-    if run.result() is None:
-        raise InputError(
-            f"The run in {run.path} has not ended. Resume it with small-vit train --resume "
-            f"{run.path}."
-        )
-    return config
 
 
 def _names(paths):

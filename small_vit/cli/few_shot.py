@@ -66,6 +66,7 @@ def main(arguments, prog="small-vit few-shot"):
         _check(options)
         prefer_backend_of(options.run)
         import_keras()
+        from small_vit.data.folder.listing import refuse_inside_images
         from small_vit.report.few_shot import write_few_shot
         from small_vit.training.few_shot import load_subjects, measure
 
@@ -76,7 +77,7 @@ def main(arguments, prog="small-vit few-shot"):
         )
         about = subjects[0].about() | {"seed": options.seed}
         out = options.out or options.run / f"few-shot-{about['dataset']}"
-        _refuse_inside_images(out, subjects[0].data)
+        refuse_inside_images(out, subjects[0].data)
         print(_plan(about, options))
         results = [measure(subject, options.shots, options.batch_size) for subject in subjects]
         print(f"\n{write_few_shot(out, about, results)}\n\nWritten to {out}")
@@ -112,14 +113,6 @@ def _data(options):
         skip_unreadable=options.skip_unreadable,
         cache_dir=None if options.cache_dir is None else str(options.cache_dir),
     )
-
-
-def _refuse_inside_images(out, data):
-    if data.dataset == "folder" and Path(data.data_dir) in out.resolve().parents:
-        raise InputError(
-            f"The figures would be written into the folder of the images, as one more class: {out} "
-            f"in {data.data_dir}. Choose another folder with --out."
-        )
 
 
 def _plan(about, options):

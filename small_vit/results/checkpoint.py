@@ -27,6 +27,11 @@ class Checkpoint:
     step: int = 0
     seconds: float = 0.0
 
+    @property
+    def total_seconds(self):
+        """Time that the epochs and steps took."""
+        return sum(epoch["seconds"] for epoch in self.history) + self.seconds
+
 
 def save_checkpoint(path, model, checkpoint):
     """Save all state of `model`, its optimizer and its metrics, and the progress of the run.

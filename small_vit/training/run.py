@@ -2,7 +2,6 @@
 
 import importlib.util
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +10,7 @@ from small_vit import hosts
 from small_vit.config import CHECKPOINT_MINUTES
 from small_vit.data import fingerprint
 from small_vit.data.folder.dataset import FolderDataset
+from small_vit.data.folder.listing import refuse_inside_images
 from small_vit.errors import InputError
 from small_vit.models.registry import count_multiply_adds
 from small_vit.plots.labels import printable
@@ -25,18 +25,9 @@ from small_vit.results.result import Result
 from small_vit.results.run_directory import RunDirectory, new_path
 from small_vit.results.saved_model import calibrated
 from small_vit.training.assemble import assemble
-from small_vit.training.callbacks import (
-    FirstStep,
-    RunFiles,
-    StopAtNonFiniteLoss,
-    Temperatures,
-    TrainingDiverged,
-    Validation,
-)
 from small_vit.training.devices import precision
 from small_vit.training.prepare import make_deterministic, prepare
-from small_vit.training.progress import ShowProgress
-from small_vit.training.selection import KeepBest, StopWhenStalled, best_epoch, has_stalled
+from small_vit.training.train import train
 
 
 def run_experiment(
@@ -68,16 +59,14 @@ def run_experiment(
     if tensorboard:
         _require_tensorflow()
     prepared = prepare(config)
-    strategy, dataset, validation = prepared.strategy, prepared.dataset, prepared.validation
+    refuse_inside_images(directory.path, config.data)
     if config.train.deterministic:
         make_deterministic()
+    dataset = prepared.dataset
     if isinstance(dataset, FolderDataset) and hosts.is_first():
         print("\n".join(map(printable, dataset.describe())))
-
-    # ------------------------------------------------------- run directory
-    _refuse_inside_images(directory, config.data)
     environment = describe_environment(
-        strategy.description,
+        prepared.strategy.description,
         fingerprint(dataset),
         prepared.source and prepared.source.fingerprint,
     )
@@ -88,8 +77,7 @@ def run_experiment(
             directory.drop_needless_checkpoint()  # if the run was killed before that
             return ended
 
-    with strategy.scope(), precision(config.train.precision):
-        # ----------------------------------------------------------- model
+    with prepared.strategy.scope(), precision(config.train.precision):
         with only_errors():  # It imports TensorFlow on any backend, where that is installed.
             keras.utils.set_random_seed(config.train.seed)
         model, engine = assemble(config, prepared, print if hosts.is_first() else None)
@@ -101,95 +89,36 @@ def run_experiment(
             directory.create(config, environment, dataset.class_names)
         directory.write_files(dataset)  # again, if the run was killed before
         checkpoint = directory.restore_checkpoint(model) if resume else Checkpoint()
-        history, step = checkpoint.history, checkpoint.step
-        keep_best = KeepBest(directory / "best.npz", model.classifier, history)
 
-        # ----------------------------------------------------------- train
-        started = time.perf_counter()
-        title = f"{config.data.name} {config.arm} seed {config.train.seed}"
-        steps = len(engine.batches)
-        progress = ShowProgress(title, config.train.epochs, steps, len(history) * steps + step)
-        first_step = FirstStep()
-        callbacks = [first_step, StopAtNonFiniteLoss()]
-        if validation is not None:
-            callbacks.append(Validation(validation, config.train.batch_size))
-        callbacks.append(Temperatures(model.classifier))
-        if config.train.keep == "best":
-            callbacks.append(keep_best)
-        callbacks += [
-            RunFiles(directory, checkpoint, 60 * checkpoint_minutes),
-            StopWhenStalled(config.train.patience, history),
-        ]
-        if hosts.is_first():
-            callbacks.append(progress)
-        if tensorboard and hosts.is_first():
-            callbacks.append(keras.callbacks.TensorBoard(directory / "tensorboard"))
-        earlier = sum(row["seconds"] for row in history) + checkpoint.seconds
-        stalled = has_stalled(history, config.train.patience)  # in a run killed after its last step
-        try:
-            with progress:
-                engine.run(
-                    len(history), len(history) if stalled else config.train.epochs, callbacks, step
-                )
-        except TrainingDiverged as error:
-            raise TrainingDiverged(
-                f"{error} {directory.path} holds the last checkpoint before that, if there was "
-                "one. Start a new run with a lower learning rate, or in bfloat16 or float32 if "
-                "this was float16."
-            ) from error
+        started = time.perf_counter() - checkpoint.total_seconds
+        trained = train(
+            engine,
+            config,
+            prepared.validation,
+            directory,
+            checkpoint,
+            tensorboard=tensorboard,
+            checkpoint_minutes=checkpoint_minutes,
+        )
+        test_logits, held_out = _predict(model, config.train, prepared)
+        seconds = time.perf_counter() - started
 
-        trained = time.perf_counter()
-        kept = len(history) - 1
-        if config.train.keep == "best":
-            kept = best_epoch(history)
-            keep_best.restore()
-
-        # ------------------------- test: once, after all training
-        logits = predict_logits(model, dataset.test, config.train.batch_size)
-        held_out = None
-        choose = config.train.calibrate or prepared.positive is not None
-        if choose and validation is not None and validation is not dataset.test:
-            outputs = predict_logits(model, validation, config.train.batch_size)
-            held_out = outputs, validation.labels
-        seconds = earlier + time.perf_counter() - started
-        times = {}
-        if not resume:
-            times["train_seconds"] = round(trained - first_step.ended, 1)
-            times["start_seconds"] = round(first_step.seconds_of_process, 1)
         measured = evaluate(
-            logits, dataset.test.labels, prepared.positive, held_out, config.train.calibrate
+            test_logits, dataset.test.labels, prepared.positive, held_out, config.train.calibrate
         )
         classifier = model.classifier
         if config.train.calibrate:
             classifier = calibrated(classifier, measured.metrics["temperature"])
         if hosts.is_first():
-            about = {
-                "class_names": dataset.class_names,
-                "fit": config.data.fit,
-                "model": config.to_dict()["model"],
-            }
-            if prepared.positive is not None:
-                about["positive"] = prepared.positive
-                about["threshold"] = measured.metrics.get("threshold")
-            directory.save_model(classifier, about)
+            directory.save_model(classifier, _about_model(config, prepared, measured))
 
     result = Result(
+        **_about_experiment(config, prepared, model.classifier, environment),
+        **_about_training(config, trained),
         metrics=measured.metrics,
         intervals=measured.intervals,
-        validation={
-            name.removeprefix("val_"): value
-            for name, value in history[kept].items()
-            if name.startswith("val_")
-        },
-        kept_epoch=kept + 1 if config.train.keep == "best" else None,
-        stopped_after=len(history) if len(history) < config.train.epochs else None,
-        best_on_test=_best_on_test(config, history),
         seconds=round(seconds, 1),
-        # Without the first epoch, which includes compilation.
-        seconds_per_epoch=float(np.median([row["seconds"] for row in history[1:] or history])),
         peak_memory_mb=peak_memory_mb(),
-        **times,
-        **_about(config, prepared, model.classifier, environment),
     )
     if hosts.is_first():
         write_report(directory, config, result, classifier, measured.logits, dataset)
@@ -197,19 +126,38 @@ def run_experiment(
     return result
 
 
-def _refuse_inside_images(directory, data):
-    if data.dataset != "folder":
-        return
-    images = Path(data.data_dir)
-    if images in directory.path.resolve().parents:
-        raise InputError(
-            f"The run would be written into the folder of its images, as one more class: "
-            f"{directory.path} in {images}. Choose another folder with --out."
-        )
+def _predict(model, train, prepared):
+    """Return the logits of the test images, and `(logits, labels)` of validation images or None.
+
+    The test set is looked at here only, after all training. Validation images are of use where
+    something is chosen on them: a temperature, a threshold.
+    """
+    dataset, validation = prepared.dataset, prepared.validation
+    test_logits = predict_logits(model, dataset.test, train.batch_size)
+    chooses = train.calibrate or prepared.positive is not None
+    if not chooses or validation is None or validation is dataset.test:
+        return test_logits, None
+    return test_logits, (
+        predict_logits(model, validation, train.batch_size),
+        validation.labels,
+    )
 
 
-def _about(config, prepared, classifier, environment):
-    """What a run's result says about the experiment, before any of it is measured."""
+def _about_model(config, prepared, measured):
+    """What is kept in the model's file."""
+    about = {
+        "class_names": prepared.dataset.class_names,
+        "fit": config.data.fit,
+        "model": config.to_dict()["model"],
+    }
+    if prepared.positive is not None:
+        about["positive"] = prepared.positive
+        about["threshold"] = measured.metrics.get("threshold")
+    return about
+
+
+def _about_experiment(config, prepared, classifier, environment):
+    """What a result says about the experiment, before any of it is measured."""
     dataset = prepared.dataset
     multiply_adds = count_multiply_adds(config.model, dataset.image_shape, dataset.num_classes)
     of_process = ("backend", "device", "versions", "commit", "command", "data_fingerprint")
@@ -230,6 +178,25 @@ def _about(config, prepared, classifier, environment):
         "precision": config.train.precision,
         "init_fingerprint": environment.get("init_fingerprint"),
         **{name: environment[name] for name in of_process},
+    }
+
+
+def _about_training(config, trained):
+    """What a result says about the training."""
+    history = trained.history
+    return {
+        "validation": {
+            name.removeprefix("val_"): value
+            for name, value in history[trained.kept].items()
+            if name.startswith("val_")
+        },
+        "kept_epoch": trained.kept + 1 if config.train.keep == "best" else None,
+        "stopped_after": len(history) if len(history) < config.train.epochs else None,
+        "best_on_test": _best_on_test(config, history),
+        # Without the first epoch, which includes compilation.
+        "seconds_per_epoch": float(np.median([row["seconds"] for row in history[1:] or history])),
+        "train_seconds": trained.train_seconds,
+        "start_seconds": trained.start_seconds,
     }
 
 

@@ -214,7 +214,7 @@ def test_the_folder_of_the_runs_own_data_is_not_for_other_images(run, others, ca
 
 def test_figures_are_not_written_among_the_images(run, colours, capsys):
     error = refused(capsys, run, "--shots", 1, "--out", colours / "figures")
-    assert "into the folder of the images" in error
+    assert "inside the folder of the images" in error
     assert not (colours / "figures").exists()
 
 

@@ -227,7 +227,7 @@ def test_a_run_lists_what_it_skipped_and_what_occurs_twice(folder, cache, tmp_pa
 def test_a_run_is_not_written_among_its_images(folder, cache, capsys):
     out = folder / "runs" / "run"
     arguments = [folder, *TINY_FLAGS, "--cache-dir", cache, "--out", out]
-    assert "into the folder of its images" in refused(capsys, train.main, *arguments)
+    assert "inside the folder of the images" in refused(capsys, train.main, *arguments)
     assert not (folder / "runs").exists()
 
 

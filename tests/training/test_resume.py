@@ -18,6 +18,7 @@ from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.results.run_directory import RunDirectory
 from small_vit.training import run as training
+from small_vit.training.callbacks import Validation
 from small_vit.training.prepare import split_training_images
 from small_vit.training.run import run_experiment
 
@@ -135,14 +136,14 @@ def test_a_run_killed_within_an_epoch_resumes_bitwise(tmp_path):
 def interrupt(config, directory, epoch, monkeypatch, **options):
     """Run into a Ctrl-C at the end of `epoch`, counted from 0, before its checkpoint."""
 
-    class Interrupted(training.Validation):
+    class Interrupted(Validation):
         def on_epoch_end(self, number, logs=None):
             if number == epoch:
                 raise KeyboardInterrupt
             super().on_epoch_end(number, logs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "Validation", Interrupted)
+        patch.setattr("small_vit.training.train.Validation", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             run_experiment(config, directory, **options)
 

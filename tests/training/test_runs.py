@@ -159,7 +159,7 @@ def test_the_history_tells_each_blocks_temperature(config, tmp_path):
 def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
     moment, looks, minutes, message, config, tmp_path, monkeypatch
 ):
-    class PoisonedInEpoch2(training.StopAtNonFiniteLoss):
+    class PoisonedInEpoch2(callbacks.StopAtNonFiniteLoss):
         """Before its steps, or after the loss of one of them was computed."""
 
         def on_epoch_begin(self, epoch, logs=None):
@@ -176,7 +176,7 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
                 kernel.assign(np.full(kernel.shape, math.nan))
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "StopAtNonFiniteLoss", PoisonedInEpoch2)
+        patch.setattr("small_vit.training.train.StopAtNonFiniteLoss", PoisonedInEpoch2)
         patch.setattr(callbacks, "SECONDS_BETWEEN_CHECKS", looks)
         with pytest.raises(TrainingDiverged, match=message):
             training.run_experiment(config, tmp_path / "run", checkpoint_minutes=minutes)
@@ -189,13 +189,13 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
 
 
 def test_weights_broken_by_the_last_step_do_not_reach_the_checkpoint(config, tmp_path, monkeypatch):
-    class PoisonedAfterItsSteps(training.Validation):
+    class PoisonedAfterItsSteps(callbacks.Validation):
         def on_epoch_end(self, epoch, logs=None):
             kernel = self.model.classifier.get_layer("logits").kernel
             kernel.assign(np.full(kernel.shape, math.nan))
             super().on_epoch_end(epoch, logs)
 
-    monkeypatch.setattr(training, "Validation", PoisonedAfterItsSteps)
+    monkeypatch.setattr("small_vit.training.train.Validation", PoisonedAfterItsSteps)
     with pytest.raises(TrainingDiverged, match="no longer finite"):
         training.run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint.npz").exists()

@@ -8,6 +8,7 @@ from small_vit.config import TrainConfig
 from small_vit.errors import InputError
 from small_vit.recipes import digits
 from small_vit.training import run as training
+from small_vit.training.callbacks import Validation
 from small_vit.training.run import run_experiment
 from small_vit.training.selection import best_epoch, has_stalled
 from tiny import TINY
@@ -60,7 +61,7 @@ def script(monkeypatch, *accuracies):
     def on_epoch_end(self, epoch, logs=None):
         logs |= {"val_accuracy": next(coming), "val_top5_accuracy": 1.0, "val_loss": 1.0}
 
-    monkeypatch.setattr(training.Validation, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(Validation, "on_epoch_end", on_epoch_end)
 
 
 def weights(directory):

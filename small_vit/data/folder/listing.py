@@ -44,6 +44,23 @@ class Listing:
     notes: tuple[str, ...]
 
 
+def refuse_inside_images(path, data):
+    """Check that what is written to a folder does not come to lie among the images.
+
+    Args:
+        path: The folder to write to.
+        data: `DataConfig`.
+
+    Raises:
+        InputError: if it is inside the folder of the images.
+    """
+    if data.dataset == "folder" and Path(data.data_dir).resolve() in path.resolve().parents:
+        raise InputError(
+            f"{path} is inside the folder of the images, {data.data_dir}, and would be one more "
+            "class of them. Choose another folder with --out."
+        )
+
+
 def list_images(path, fewest_classes=2):
     """List the images of a folder or a table, with their classes.
 

@@ -81,6 +81,7 @@ def measure(folder, side, rounds, pythons):
         rounds, of its seconds by ours: above 1, ours is faster.
     """
     from small_vit.results.environment import describe_environment
+    from small_vit.results.rows import without_folders
     from small_vit.training.devices import choose_strategy
 
     measured = {name: [] for name in pythons}
@@ -91,7 +92,7 @@ def measure(folder, side, rounds, pythons):
     session = {
         "device": choose_strategy("cpu").description,
         "commit": here["commit"],
-        "command": here["command"],
+        "command": without_folders(here["command"]),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     return [_row(name, folder, side, measured) | session for name in measured]

@@ -247,6 +247,7 @@ def _ratio(own, other, factor):
 
 def _session():
     from small_vit.results.environment import describe_environment
+    from small_vit.results.rows import without_folders
     from small_vit.training.devices import choose_strategy
 
     here = describe_environment(None, None)
@@ -254,7 +255,7 @@ def _session():
         "device": choose_strategy("cpu").description,
         "keras": here["versions"]["keras"],
         "commit": here["commit"],
-        "command": here["command"],
+        "command": without_folders(here["command"]),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from small_vit.results.environment import describe_environment
+from small_vit.results.rows import without_folders
 
 from .contenders import Contender
 from .floor import step_bytes, step_flops
@@ -27,7 +28,7 @@ def measure(workload, contenders, pythons, rounds, reference=None):
     """
     here = describe_environment(None, None)
     date = datetime.now().astimezone().isoformat(timespec="seconds")
-    session = {"commit": here["commit"], "command": here["command"], "date": date}
+    session = {"commit": here["commit"], "command": without_folders(here["command"]), "date": date}
     backends = dict.fromkeys(each.backend for each in contenders)
     peaks = [Contender("peaks", backend) for backend in backends]
     with ExitStack() as stack:

@@ -183,6 +183,10 @@ def build_page(models, samples=()):
     with gr.Blocks(title="small_vit", analytics_enabled=False, delete_cache=cache) as page:
         sources = ["upload", "clipboard"]
         image = gr.Image(label="Image", sources=sources, height=260, elem_id="image")
+        # Not a subclass: for one Gradio writes a file beside this module.
+        image.async_move_resource_to_block_cache = _refuse_addresses(
+            image.async_move_resource_to_block_cache
+        )
         if samples:
             files = [[str(path)] for path in samples]
             gr.Examples(files, image, label="Or one of the run's test images", elem_id="samples")
@@ -197,6 +201,17 @@ def build_page(models, samples=()):
             partial(classify, models), image, outputs, preprocess=False, api_name="classify"
         )
     return page
+
+
+def _refuse_addresses(keep):
+    """Wrap Gradio's function that keeps an upload: it would also fetch what a client links to."""
+
+    async def keep_upload(file):
+        if str(file).lower().startswith(("http:", "https:")):
+            raise gr.Error("Upload the image: addresses are not opened.", print_exception=False)
+        return await keep(file)
+
+    return keep_upload
 
 
 def _answer_of(model):

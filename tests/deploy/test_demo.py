@@ -133,6 +133,8 @@ def test_the_server_answers_and_loads_nothing_from_elsewhere(shown, photo, tmp_p
         (tmp_path / "no.png").write_text("no image")
         with pytest.raises(Exception, match=r"no\.png cannot be used: it is no image"):
             client.predict(handle_file(tmp_path / "no.png"), api_name="/classify")
+        with pytest.raises(Exception, match="addresses are not opened"):
+            client.predict(handle_file("http://example.org/photo.png"), api_name="/classify")
         upload = {"files": ("large.png", bytes(page.max_file_size + 1))}
         assert httpx.post(f"{url}gradio_api/upload", files=upload).status_code == 413
     finally:

@@ -6,7 +6,6 @@ import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import tyro
@@ -80,21 +79,14 @@ def measure(folder, side, rounds, pythons):
         List of rows, dicts ready for JSON, one for each contender. "ratio" is the median, over the
         rounds, of its seconds by ours: above 1, ours is faster.
     """
-    from small_vit.results.environment import describe_environment
-    from small_vit.results.rows import without_folders
+    from benchmarks.session import describe_session
     from small_vit.training.devices import choose_strategy
 
     measured = {name: [] for name in pythons}
     for _ in range(rounds):
         for name, python in pythons.items():
             measured[name].append(_one_pass(name, python, folder, side))
-    here = describe_environment(None, None)
-    session = {
-        "device": choose_strategy("cpu").description,
-        "commit": here["commit"],
-        "command": without_folders(here["command"]),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
+    session = {"device": choose_strategy("cpu").description} | describe_session()
     return [_row(name, folder, side, measured) | session for name in measured]
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -246,18 +245,13 @@ def _ratio(own, other, factor):
 
 
 def _session():
-    from small_vit.results.environment import describe_environment
-    from small_vit.results.rows import without_folders
+    import keras
+
+    from benchmarks.session import describe_session
     from small_vit.training.devices import choose_strategy
 
-    here = describe_environment(None, None)
-    return {
-        "device": choose_strategy("cpu").description,
-        "keras": here["versions"]["keras"],
-        "commit": here["commit"],
-        "command": without_folders(here["command"]),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
+    about = {"device": choose_strategy("cpu").description, "keras": keras.__version__}
+    return about | describe_session()
 
 
 if __name__ == "__main__":

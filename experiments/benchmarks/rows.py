@@ -3,13 +3,10 @@
 import statistics
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime
-
-from small_vit.results.environment import describe_environment
-from small_vit.results.rows import without_folders
 
 from .contenders import Contender
 from .floor import step_bytes, step_flops
+from .session import describe_session
 from .turns import Worker, take_turns
 
 
@@ -26,9 +23,7 @@ def measure(workload, contenders, pythons, rounds, reference=None):
     Returns:
         List of rows, dicts ready for JSON, one for each contender.
     """
-    here = describe_environment(None, None)
-    date = datetime.now().astimezone().isoformat(timespec="seconds")
-    session = {"commit": here["commit"], "command": without_folders(here["command"]), "date": date}
+    session = describe_session()
     backends = dict.fromkeys(each.backend for each in contenders)
     peaks = [Contender("peaks", backend) for backend in backends]
     with ExitStack() as stack:

@@ -10,6 +10,7 @@ from pathlib import Path
 import gradio as gr
 import keras
 import numpy as np
+from gradio_client.utils import is_http_url_like
 from matplotlib import colormaps
 from PIL import Image
 from starlette.middleware import Middleware
@@ -207,7 +208,7 @@ def _refuse_addresses(keep):
     """Wrap Gradio's function that keeps an upload: it would also fetch what a client links to."""
 
     async def keep_upload(file):
-        if str(file).lower().startswith(("http:", "https:")):
+        if is_http_url_like(file):
             raise gr.Error("Upload the image: addresses are not opened.", print_exception=False)
         return await keep(file)
 

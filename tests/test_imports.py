@@ -36,7 +36,7 @@ def test_nothing_outside_models_imports_a_family():
 WITHOUT_EXTRAS = """
 import sys
 
-EXTRAS = "imagehash markdown_it matplotlib PIL psutil rich scipy sklearn tyro".split()
+EXTRAS = "loky markdown_it matplotlib PIL psutil rich scipy sklearn tyro".split()
 
 class NotInstalled:
     @staticmethod

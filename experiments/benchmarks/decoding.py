@@ -39,8 +39,10 @@ def measure_pass(contender, folder, side):
 
 
 def _ours(folder, side, cache):
-    import imagehash
+    import loky
     import PIL
+    import scipy
+    import scipy.fft
 
     from small_vit.data.folder.decoded import read_images
     from small_vit.data.folder.listing import list_images
@@ -49,7 +51,7 @@ def _ours(folder, side, cache):
         listing = list_images(folder)
         return len(read_images(listing, (side, side), "crop", cache, False).images)
 
-    return run, {"pillow": PIL.__version__, "ImageHash": imagehash.__version__}
+    return run, {"pillow": PIL.__version__, "loky": loky.__version__, "scipy": scipy.__version__}
 
 
 def _keras(folder, side, cache):

@@ -13,10 +13,7 @@ from pathlib import Path
 
 BACKENDS = ("tensorflow", "jax", "torch")
 
-_OF_TRAIN = (
-    *("imagehash", "markdown_it", "matplotlib", "PIL", "psutil", "rich", "scipy", "sklearn"),
-    "tyro",
-)
+_OF_TRAIN = "loky markdown_it matplotlib PIL psutil rich scipy sklearn tyro".split()
 _OF_OTHERS = {"gradio": "demo", "huggingface_hub": "hub"}
 EXTRAS = {name: name for name in BACKENDS} | dict.fromkeys(_OF_TRAIN, "train") | _OF_OTHERS
 """Which extra of this package installs a module."""

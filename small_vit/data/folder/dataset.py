@@ -13,7 +13,7 @@ class Duplicates:
         files: Their paths, relative to the dataset's folder.
         classes: The class name of each.
         parts: The split of each: "training", "validation" or "test".
-        exact: Whether their pixels are equal; otherwise they look alike.
+        exact: Whether their pixels are equal at the dataset's size; otherwise they look alike.
     """
 
     files: tuple[str, ...]

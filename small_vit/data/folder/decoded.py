@@ -1,25 +1,22 @@
 """Decodes image files once into a memory-mapped array, which later runs use again."""
 
-import itertools
 import os
 import shutil
 import sys
-import warnings
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import PIL
 
 from small_vit.data.folder.cache import Partial, load_stored, locked, open_cache
-from small_vit.data.folder.examine import examine, stamp_of
+from small_vit.data.folder.examine import content_of, stamp_of
+from small_vit.data.folder.workers import examine_all
 from small_vit.data.image_files import is_grey
 from small_vit.errors import InputError
 from small_vit.progress_bar import image_bar
 
-FORMAT = 1
+FORMAT = 2
 """Of the cache. Raise it when the same files would give other pixels, digests or hashes."""
 
 CHUNK_BYTES = 4 * 2**20
@@ -33,7 +30,8 @@ class Decoded:
     Attributes:
         images: `np.memmap`, uint8 `(images, height, width, channels)`, read-only.
         rows: int `(images,)`: index of each image in the listing's files, increasing.
-        digests: Of each image; equal where all pixels of the whole pictures are equal.
+        digests: Of each image; equal where two pictures have one size, the same pixels when they
+            are fitted, and the same thumbnail.
         hashes: uint64 `(images,)`: perceptual hashes; they differ in few bits if two pictures look
             alike.
         skipped: `(path, reason)` of each file that cannot be read.
@@ -92,15 +90,12 @@ def _is_current(stored, root, paths, size, fit):
     """Whether the stored images are those of the files as they are now."""
     if [each.path for each in stored.facts] != paths:
         return False
-    for facts in stored.facts:
-        if not _is_unchanged(root, facts):
-            return False
-        # What was in the way may be gone, though the file is the same: a permission, for example.
-        if facts.reason:
-            again, _ = examine(root, facts.path, size, stored.channels, fit, lambda content: None)
-            if again.reason is None:
-                return False
-    return True
+    if not all(_is_unchanged(root, facts) for facts in stored.facts):
+        return False
+    # What was in the way may be gone, though the file is the same: a permission, for example.
+    unreadable = [facts.path for facts in stored.facts if facts.reason]
+    again = examine_all(root, unreadable, size, stored.channels, fit, CHUNK_FILES)
+    return all(pixels is None for _, pixels in again)
 
 
 def _is_unchanged(root, facts):
@@ -110,26 +105,24 @@ def _is_unchanged(root, facts):
 def _decode_all(root, paths, size, fit, folder, stored):
     """Write the images of all files to the cache."""
     shape = (*size, 1 if _all_grey(root, paths) else 3)
-    finder = _Finder(stored if stored and stored.channels == shape[-1] else None)
     step = max(1, min(CHUNK_FILES, CHUNK_BYTES // int(np.prod(shape))))
-
-    def examine_chunk(chunk):
-        pairs = [examine_or_find(path) for path in chunk]
-        return [facts for facts, _ in pairs], [pixels for _, pixels in pairs if pixels is not None]
-
-    def examine_or_find(path):
-        found = finder.by_path(path, stamp_of(os.path.join(root, path)))
-        return found or examine(root, path, size, shape[-1], fit, finder.by_content)
-
     try:
         with Partial(folder, shape, paths, partial(_is_unchanged, root)) as unfinished:
             done = len(unfinished.facts)
             _check_space(len(paths), shape, unfinished.nbytes, folder)
-            chunks = [paths[first : first + step] for first in range(done, len(paths), step)]
-            with image_bar() as progress, _quiet_pillow():
+            left = paths[done:]
+            known = {}
+            if stored and stored.channels == shape[-1]:
+                known = _find_known(root, left, stored)
+            unknown = [path for path in left if path not in known]
+            new = examine_all(root, unknown, size, shape[-1], fit, step)
+            with image_bar() as progress:
                 task = progress.add_task("", total=len(paths), completed=done)
-                for facts, pixels in _in_parallel(examine_chunk, chunks):
-                    unfinished.add(facts, pixels)
+                for first in range(0, len(left), step):
+                    chunk = left[first : first + step]
+                    pairs = [known[path] if path in known else next(new) for path in chunk]
+                    facts = [each for each, _ in pairs]
+                    unfinished.add(facts, [pixels for _, pixels in pairs if pixels is not None])
                     progress.advance(task, len(facts))
             unfinished.finish()
     except OSError as error:
@@ -139,27 +132,21 @@ def _decode_all(root, paths, size, fit, folder, stored):
         ) from error
 
 
-class _Finder:
-    """Finds what an earlier pass has decoded, by path and stamp or by content."""
-
-    def __init__(self, stored):
-        readable = [each for each in stored.facts if each.reason is None] if stored else []
-        self._images = stored.images if stored else None
-        self._facts = readable
-        self._rows_by_path = {each.path: row for row, each in enumerate(readable)}
-        self._rows_by_content = {each.content: row for row, each in enumerate(readable)}
-
-    def by_path(self, path, stamp):
-        """Return the (facts, pixels) of a file that has not changed, or None."""
-        row = self._rows_by_path.get(path)
-        if row is None or self._facts[row].stamp != stamp:
-            return None
-        return self._facts[row], self._images[row]
-
-    def by_content(self, content):
-        """Return the (facts, pixels) of a file with this content, or None."""
-        row = self._rows_by_content.get(content)
-        return None if row is None else (self._facts[row], self._images[row])
+def _find_known(root, paths, stored):
+    """Return the (facts, pixels) of the paths whose content an earlier pass has decoded."""
+    readable = [facts for facts in stored.facts if facts.reason is None]
+    rows_by_path = {facts.path: row for row, facts in enumerate(readable)}
+    rows_by_content = {facts.content: row for row, facts in enumerate(readable)}
+    known = {}
+    for path in paths:
+        file = os.path.join(root, path)
+        stamp = stamp_of(file)
+        row = rows_by_path.get(path)
+        if row is None or readable[row].stamp != stamp:
+            row = rows_by_content.get(content_of(file))
+        if row is not None:
+            known[path] = replace(readable[row], path=path, stamp=stamp), stored.images[row]
+    return known
 
 
 def _all_grey(root, paths):
@@ -177,23 +164,6 @@ def _all_grey(root, paths):
             return False
         found = True
     return found
-
-
-def _in_parallel(function, chunks):
-    """Yield function(chunk) in order, from threads; few results wait in memory at a time.
-
-    Pillow and hashlib work without Python's lock.
-    """
-    workers = os.cpu_count() or 1
-    chunks = iter(chunks)
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            waiting = deque(pool.submit(function, c) for c in itertools.islice(chunks, 2 * workers))
-            while waiting:
-                yield waiting.popleft().result()
-                waiting.extend(pool.submit(function, c) for c in itertools.islice(chunks, 1))
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _check_space(count, shape, bytes_done, folder):
@@ -237,8 +207,3 @@ def _printable(path):
 
 def _say(line):
     print(line, file=sys.stderr, flush=True)
-
-
-def _quiet_pillow():
-    """Hide Pillow's warnings: a file that it cannot read whole raises an error all the same."""
-    return warnings.catch_warnings(action="ignore")

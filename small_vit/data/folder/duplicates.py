@@ -19,6 +19,25 @@ _BITS_SET = np.unpackbits(np.arange(2**16, dtype=np.uint16).view(np.uint8)).resh
 _BITS_SET = _BITS_SET.sum(1, dtype=np.uint8)
 
 
+def perceptual_hashes(thumbnails):
+    """Return the 64-bit hashes that ImageHash's `phash` has of pictures, all at once.
+
+    A bit tells whether one of the 8 x 8 lowest frequencies is above their median.
+
+    Args:
+        thumbnails: uint8 `(pictures, 32, 32)` or a list of such pictures: grey levels.
+
+    Returns:
+        uint64 `(pictures,)`; the first bit, of the constant, is the highest.
+    """
+    from scipy.fft import dct
+
+    levels = np.reshape(thumbnails, (-1, 32, 32)).astype(float)
+    low = dct(dct(levels, axis=1), axis=2)[:, :8, :8].reshape(-1, 64)
+    bits = low > np.median(low, axis=1, keepdims=True)
+    return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
+
+
 def find_duplicates(digests, hashes):
     """Group the images that hold the same picture, or pictures that look alike.
 

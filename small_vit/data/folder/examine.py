@@ -1,7 +1,8 @@
-"""What one image file holds: its pixels at the wanted size, a digest and a perceptual hash."""
+"""What image files hold: their pixels at the wanted size, digests and perceptual hashes."""
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,8 @@ class Facts:
         path: Its path, as in the listing.
         stamp: (bytes, nanoseconds of its last change); None if there is no such file.
         content: Digest of its bytes; None if they cannot be read.
-        digest: Digest of the pixels of the whole picture; None if it cannot be decoded.
+        digest: Digest of its size, its pixels at the wanted size, and a thumbnail of the whole
+            picture; None if it cannot be decoded.
         hash: 64-bit perceptual hash of the picture, an int; None if it cannot be decoded.
         reason: Why it cannot be read, without a full stop; None if it can.
     """
@@ -40,39 +42,53 @@ def stamp_of(path):
     return status.st_size, status.st_mtime_ns
 
 
-def examine(root, path, size, channels, fit, known):
-    """Read an image file and decode it, unless its content is known.
+def examine(root, paths, size, channels, fit):
+    """Read image files and decode them.
 
     Args:
-        root: Folder that `path` is relative to.
-        path: The file.
+        root: Folder that the paths are relative to.
+        paths: The files.
         size: (height, width).
         channels: 1 or 3.
         fit: As for `fit_image`.
-        known: Function from a content digest to the (facts, pixels) of a file with this content,
-            or None.
 
     Returns:
-        `(facts, pixels)`: `Facts`, and uint8 `(height, width, channels)`, or None if the file
-        cannot be read.
+        List of `(facts, pixels, thumbnail)`: `Facts` without a hash; uint8
+        `(height, width, channels)`; and the uint8 `(32, 32)` for the hash. The last two are None if
+        the file cannot be read.
     """
+    # A file that cannot be read whole raises an error; Pillow's warnings say no more.
+    with warnings.catch_warnings(action="ignore"):
+        return [_examine_one(root, path, size, channels, fit) for path in paths]
+
+
+def content_of(path):
+    """Return the digest of a file's bytes; None if they cannot be read."""
+    try:
+        return _digest(_bytes_of(path))
+    except (OSError, ValueError):
+        return None
+
+
+def _examine_one(root, path, size, channels, fit):
     # Not pathlib: for small files it takes longer than reading them.
     file = os.path.join(root, path)
     stamp, content = stamp_of(file), None
     try:
-        with open(file, "rb", buffering=0) as stream:
-            data = stream.read()
+        data = _bytes_of(file)
         content = _digest(data)
-        if (found := known(content)) is not None:
-            facts, pixels = found
-            return Facts(path, stamp, content, facts.digest, facts.hash), pixels
         image = decode_image(data, size, channels)
-        digest = _digest(image.tobytes(), str(image.size).encode())
-        facts = Facts(path, stamp, content, digest, perceptual_hash(image))
-        return facts, fit_image(image, size, fit)
+        pixels, thumbnail = fit_image(image, size, fit), _thumbnail(image)
+        digest = _digest(str(image.size).encode(), np.ascontiguousarray(pixels), thumbnail)
+        return Facts(path, stamp, content, digest), pixels, thumbnail
     # Pillow raises errors of many types for a damaged file.
     except Exception as error:
-        return Facts(path, stamp, content, reason=why_unreadable(file, error)), None
+        return Facts(path, stamp, content, reason=why_unreadable(file, error)), None, None
+
+
+def _bytes_of(path):
+    with open(path, "rb", buffering=0) as stream:
+        return stream.read()
 
 
 def _digest(*parts):
@@ -82,14 +98,6 @@ def _digest(*parts):
     return digest.hexdigest()[:32]
 
 
-def perceptual_hash(image):
-    """Return the 64 bits of ImageHash's `phash` as an int.
-
-    Args:
-        image: `PIL.Image.Image` of mode L or RGB.
-    """
-    import imagehash
-
-    # The size that ImageHash itself would shrink it to, with a filter that takes longer.
-    small = image.convert("L").resize((32, 32), Image.Resampling.BILINEAR, reducing_gap=2)
-    return int.from_bytes(np.packbits(imagehash.phash(small).hash).tobytes(), "big")
+def _thumbnail(image):
+    """Shrink a picture to the 32 x 32 grey levels that a perceptual hash is made from."""
+    return np.array(image.convert("L").resize((32, 32), Image.Resampling.BILINEAR, reducing_gap=2))

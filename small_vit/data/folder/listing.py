@@ -184,12 +184,14 @@ def walk(root):
             ) from error
         for name in names:
             path = prefix + name
+            # Not pathlib: it takes longer than the file system.
+            file = os.path.join(folder, name)
             if name.startswith(".") or name.lower() in ("thumbs.db", "desktop.ini", "__macosx"):
                 ignored += 1
-            elif os.path.isdir(root / path):
+            elif os.path.isdir(file):
                 folders.append(path)
                 waiting.append((path + "/", (*above, real)))
-            elif os.path.isfile(root / path) or os.path.islink(root / path):
+            elif os.path.isfile(file) or os.path.islink(file):
                 files.append(path)
             else:  # A pipe or a device: reading it might never end.
                 ignored += 1

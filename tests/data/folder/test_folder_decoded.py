@@ -1,17 +1,23 @@
 """Image files decoded into a memory-mapped array: what is read, refused and kept for later."""
 
+import io
 import json
 import os
 import shutil
+import signal
 import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import loky
 import numpy as np
 import pytest
 from PIL import Image
 
-from small_vit.data.folder import decoded, examine
+from small_vit.data.folder import decoded, examine, workers
 from small_vit.data.folder.decoded import read_images
+from small_vit.data.folder.duplicates import perceptual_hashes
 from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
 
@@ -142,11 +148,27 @@ def test_digests_are_of_pixels_and_hashes_of_looks(root, read):
     assert different[:2] == [0, 0] and different[2] <= 2 and different[3] > 10
 
 
-def test_the_hash_is_that_of_imagehash():
+def test_the_hashes_are_those_of_imagehash():
     import imagehash
 
-    small = Image.fromarray(NOISE[:32, :30]).convert("L").resize((32, 32))
-    assert f"{examine.perceptual_hash(small):016x}" == str(imagehash.phash(small))
+    y, x = np.mgrid[:32, :32]
+    pictures = [RNG.integers(0, 256, (32, 32)) for _ in range(20)]
+    pictures += [y * 0, y * 0 + 255, y * 8, x * 8, (y // 4 % 2) * 255, ((x + y) // 8 % 2) * 200]
+    pictures = np.array(pictures, np.uint8)
+    expected = [str(imagehash.phash(Image.fromarray(picture))) for picture in pictures]
+    assert [f"{number:016x}" for number in perceptual_hashes(pictures)] == expected
+    assert perceptual_hashes([]).shape == (0,)
+
+
+def test_pictures_with_equal_centres_are_not_equal(root, read):
+    """A crop keeps the centre only."""
+    for name, border in (("a.png", "black"), ("b.png", "white"), ("c.png", "black")):
+        image = Image.new("RGB", (60, 20), border)
+        image.paste(Image.fromarray(NOISE[:20]), (15, 0))
+        image.save(root / name)
+    result = read()
+    np.testing.assert_array_equal(result.images[0], result.images[1])
+    assert result.digests[0] == result.digests[2] != result.digests[1]
 
 
 # ---------------------------------------------------------------------------------- what is refused
@@ -285,7 +307,6 @@ def test_a_file_that_was_repaired_is_read(root, read):
 @pytest.mark.parametrize("damage", ["nothing", "pixels", "log", "file"])
 def test_a_killed_pass_goes_on_where_it_was(damage, root, read, decodes, tmp_path, monkeypatch):
     monkeypatch.setattr(decoded, "CHUNK_FILES", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     for index in range(12):
         save_noise(root / f"{index:02}.png")
     counted = examine.decode_image
@@ -302,7 +323,7 @@ def test_a_killed_pass_goes_on_where_it_was(damage, root, read, decodes, tmp_pat
     (cache,) = (tmp_path / "cache").iterdir()
     assert not (cache / "facts.json").exists()
     done = [json.loads(line) for line in (cache / "partial-facts.jsonl").open()][1:]
-    assert 1 <= len(done) <= 4
+    assert len(done) == 4
     expected = 12 - 2 * len(done)
     if damage == "pixels":  # lost when the power failed
         (cache / "partial-images").write_bytes(bytes(10_000))
@@ -349,25 +370,73 @@ def test_passes_at_once_wait_for_each_other(root, read, decodes, capsys):
         np.testing.assert_array_equal(result.images, results[0].images)
 
 
-def test_few_images_wait_in_memory(root, read, monkeypatch):
-    """No chunk is decoded before those some chunks before it are on the disk."""
+# ---------------------------------------------------------------------------------- worker process
+
+
+@pytest.fixture
+def with_workers(monkeypatch):
+    """Start worker processes for any number of files."""
     monkeypatch.setattr(decoded, "CHUNK_FILES", 2)
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    for index in range(40):
-        save_noise(root / f"{index:02}.png")
-    begun, written, ahead = [], [], []
+    monkeypatch.setattr(workers, "SECONDS_WORTH_WORKERS", -1)
 
-    def begin(*arguments):
-        begun.append(arguments)
-        ahead.append(len(begun) - len(written))
-        return real_examine(*arguments)
 
-    def write(self, facts, pixels):
-        written.extend(facts)
-        real_add(self, facts, pixels)
+def test_worker_processes_give_the_same(root, read, tmp_path, monkeypatch, request):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    make_readable(root)
+    make_unreadable(root)
+    for index in range(30):
+        save_noise(root / f"{index}.png")
+    expected = read(skip_unreadable=True)
+    pixels = np.array(expected.images)
+    shutil.rmtree(tmp_path / "cache")
+    request.getfixturevalue("with_workers")
+    result = read(skip_unreadable=True)
+    np.testing.assert_array_equal(result.images, pixels)
+    np.testing.assert_array_equal(result.rows, expected.rows)
+    np.testing.assert_array_equal(result.hashes, expected.hashes)
+    assert (result.digests, result.skipped) == (expected.digests, expected.skipped)
 
-    real_examine, real_add = decoded.examine, decoded.Partial.add
-    monkeypatch.setattr(decoded, "examine", begin)
-    monkeypatch.setattr(decoded.Partial, "add", write)
-    read()
-    assert len(written) == 40 and max(ahead) <= 2 * (2 * 2 + 1)
+
+def test_formats_that_the_caller_added_to_pillow_are_read(root, read, monkeypatch, with_workers):
+    """Worker processes know Pillow's own formats only."""
+    pixels = [save_noise(root / f"{index:02}.png") for index in range(20)]
+    for path in root.iterdir():
+        path.write_bytes(b"ADDED" + path.read_bytes())
+
+    def open_added(file, name):
+        return Image.open(io.BytesIO(file.read().removeprefix(b"ADDED")))
+
+    monkeypatch.setattr(Image, "ID", [*Image.ID, "ADDED"])
+    added = {"ADDED": (open_added, lambda prefix: prefix.startswith(b"ADDED"))}
+    monkeypatch.setattr(Image, "OPEN", Image.OPEN | added)
+    np.testing.assert_array_equal(read(size=(12, 10)).images, pixels)
+
+
+def test_few_chunks_wait_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "CHUNKS_IN_MEMORY", 2)
+    folder, readable = str(tmp_path), SimpleNamespace(reason=None)
+
+    def decode(chunk):
+        Path(folder, chunk).touch()
+        return [(readable, chunk)]
+
+    names = [f"{index:03}" for index in range(60)]
+    results = workers._with_workers(decode, names)
+    (first,) = next(results)
+    time.sleep(0.5)
+    processes = max(2, loky.cpu_count())
+    assert 1 <= len(list(tmp_path.iterdir())) <= 2 * processes + 1
+    assert [first[1], *(name for ((_, name),) in results)] == names
+
+
+def test_a_worker_that_is_killed_is_told():
+    here = os.getpid()
+
+    def decode(chunk):
+        if os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.1)
+        return [(SimpleNamespace(reason=None), chunk)]
+
+    with pytest.raises(InputError, match="A process that decodes images was killed"):
+        list(workers._with_workers(decode, list(range(1000))))

@@ -58,8 +58,8 @@ def run_experiment(
     directory = RunDirectory(directory or new_path(config, f"seed{config.train.seed}"))
     if tensorboard:
         _require_tensorflow()
-    prepared = prepare(config)
     refuse_inside_images(directory.path, config.data)
+    prepared = prepare(config)
     if config.train.deterministic:
         make_deterministic()
     dataset = prepared.dataset

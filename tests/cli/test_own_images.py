@@ -224,11 +224,12 @@ def test_a_run_lists_what_it_skipped_and_what_occurs_twice(folder, cache, tmp_pa
     assert sorted(row["dropped"] for row in rows) == ["False", "True"]
 
 
-def test_a_run_is_not_written_among_its_images(folder, cache, capsys):
-    out = folder / "runs" / "run"
+def test_a_run_is_not_written_among_its_images(folder, tmp_path, capsys):
+    """It is refused before the images are decoded, which may take minutes."""
+    out, cache = folder / "runs" / "run", tmp_path / "cache"
     arguments = [folder, *TINY_FLAGS, "--cache-dir", cache, "--out", out]
     assert "inside the folder of the images" in refused(capsys, train.main, *arguments)
-    assert not (folder / "runs").exists()
+    assert not (folder / "runs").exists() and not cache.exists()
 
 
 def test_a_run_knows_its_folder_from_everywhere(folder, monkeypatch):

@@ -54,7 +54,9 @@ def refuse_inside_images(path, data):
     Raises:
         InputError: if it is inside the folder of the images.
     """
-    if data.dataset == "folder" and Path(data.data_dir).resolve() in path.resolve().parents:
+    if data.dataset != "folder" or data.data_dir is None:
+        return
+    if Path(data.data_dir).expanduser().resolve() in path.resolve().parents:
         raise InputError(
             f"{path} is inside the folder of the images, {data.data_dir}, and would be one more "
             "class of them. Choose another folder with --out."

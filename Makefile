@@ -15,8 +15,8 @@ run: $(VENV)/installed
 	$(VENV)/bin/python run_cifar100.py --recipe digits --compare
 
 test: $(VENV)/installed
-	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
-	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 -m "not any_backend"
+	KERAS_BACKEND=tensorflow $(VENV)/bin/python -m pytest -n auto --maxprocesses 4 -m "not any_backend"
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest -n auto --maxprocesses 4
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .

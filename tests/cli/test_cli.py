@@ -18,8 +18,6 @@ from small_vit.cli import COMMANDS, compare, evaluate, process, report, sweep, t
 from small_vit.cli.settings import parse
 from small_vit.recipes import digits, keras_example, vanilla
 
-pytestmark = pytest.mark.any_backend
-
 ROOT = Path(__file__).parents[2]
 TINY = (
     "--recipe digits --num-layers 1 --projection-dim 8 --num-heads 1 --key-dim 8 --patch-size 4 "

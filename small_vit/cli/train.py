@@ -20,7 +20,7 @@ Patch Tokenization (SPT) and Locality Self-Attention (LSA).
 Typical use:
   {prog} DIR                              your own images, in a folder for each class
   {prog} DIR --minutes 20 --image-size 96 as many epochs as fit into that time
-  {prog} --recipe digits                  a small model on embedded data, in a minute, offline
+  {prog} --recipe digits                  a small model on embedded data, in minutes, offline
   {prog} --vanilla --data-dir DIR         the Keras example's plain ViT
   {prog} --data-dir DIR                   the Keras example's SPT+LSA ViT
   {prog} --shifts cardinal --temperature head    change single parts

@@ -210,7 +210,7 @@ def _training(config, result):
 
 def _loading(name, model, config):
     height, width, channels = model.input_shape[1:]
-    return f"""With small_vit, installed from its sources with `pip install '.[train,tensorflow,hub]'`:
+    return f"""Install small_vit from its sources: `pip install '.[train,tensorflow,hub]'`. Then
 
 ```python
 import small_vit

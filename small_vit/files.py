@@ -16,7 +16,7 @@ def written_whole(path):
     Raises:
         InputError: if the disk refuses (full, read-only, no permission).
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))  # "." has no name
     partial = path.with_name(f".partial-{path.name}")
     try:
         yield partial

@@ -65,8 +65,9 @@ def parse(options_class, arguments, prog, description, resumed):
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
     first.add_argument("--model", nargs="?")
-    first.add_argument("--init-from", nargs="?")
-    first.add_argument("--image-size", nargs="*", default=())
+    # Tyro takes either spelling.
+    first.add_argument("--init-from", "--init_from", nargs="?")
+    first.add_argument("--image-size", "--image_size", nargs="*", default=())
     known, _ = first.parse_known_args(arguments)
     takes_folder = "folder" in {each.name for each in fields(options_class)}
     folder = arguments[0] if takes_folder and arguments and arguments[0][:1] != "-" else None

@@ -1,5 +1,6 @@
 """`small-vit train`: train one model."""
 
+import math
 import shlex
 import sys
 from dataclasses import dataclass
@@ -109,8 +110,8 @@ def parse_training(arguments, prog="small-vit train"):
     options, config = parse(TrainOptions, arguments, command_of(prog), description, _resumed)
     if options.minutes is not None and options.resume:
         raise InputError("--resume trains the epochs that were chosen: leave out --minutes.")
-    if options.minutes is not None and options.minutes <= 0:
-        raise InputError(f"--minutes must be above 0. Received: {options.minutes:g}.")
+    if options.minutes is not None and not 0 < options.minutes < math.inf:
+        raise InputError(f"--minutes must be a number above 0. Received: {options.minutes:g}.")
     return options, _vanilla(config, options) if options.vanilla else config
 
 

@@ -94,6 +94,7 @@ def _written_whole(folder):
     Raises:
         InputError: if the disk refuses.
     """
+    folder = folder.resolve()  # "." has no name
     partial = folder.with_name(f".partial-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     make_folder(partial)

@@ -83,6 +83,8 @@ def read(path):
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
+    if image.mode.startswith("I"):  # 16 bits, which convert would clip at 255
+        image = Image.fromarray(np.round(np.asarray(image) / 257).astype("uint8"))
     image = image.convert("{mode}")
     return np.atleast_3d({fit})
 

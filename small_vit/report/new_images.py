@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from small_vit.data.folder.listing import list_images
+from small_vit.config import DataConfig
+from small_vit.data.folder.listing import list_images, refuse_inside_images
 from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
 from small_vit.files import make_folder, write_json, write_text
@@ -63,6 +64,7 @@ def evaluate_new_images(model_path, data_dir, out, batch_size, on_unreadable):
     out = Path(out)
     if RunDirectory(out).started():
         raise InputError(f"{out} holds a run, whose report would be lost. Choose another --out.")
+    refuse_inside_images(out, DataConfig(dataset="folder", data_dir=data_dir))
     model, class_names = load_model(model_path)
     label_of = _labels(data_dir, class_names)
     _refuse_seen(model_path, data_dir, label_of)

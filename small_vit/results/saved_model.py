@@ -78,7 +78,10 @@ def about_model(path):
     Returns:
         Dict; empty for a model that this package did not save.
     """
-    with zipfile.ZipFile(_model_file(path)) as archive:
+    file = _model_file(path)
+    if not zipfile.is_zipfile(file):  # .h5, for example
+        return {}
+    with zipfile.ZipFile(file) as archive:
         return json.loads(archive.read(ABOUT)) if ABOUT in archive.namelist() else {}
 
 

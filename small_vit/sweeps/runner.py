@@ -8,7 +8,8 @@ import keras
 from rich.console import Console
 
 from small_vit import hosts
-from small_vit.data import load_dataset
+from small_vit.data import fingerprint, load_data
+from small_vit.data.folder.listing import refuse_inside_images
 from small_vit.errors import InputError
 from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
@@ -21,6 +22,7 @@ from small_vit.sweeps.write_up import write_up
 from small_vit.training.callbacks import TrainingDiverged
 from small_vit.training.prepare import prepare
 from small_vit.training.progress import clock
+from small_vit.training.start import read_source
 
 
 def run_plan(plan, left, address=None, **options):
@@ -40,20 +42,53 @@ def run_plan(plan, left, address=None, **options):
     """
     failed = {}
     refuse_another(plan)
+    refuse_inside_images(plan.folder, plan.base.data)
+    _refuse_rows_of_others(plan, left)
     if left:
         # Load the data before the first run: an error in it would stop all runs.
         if address is None:
             prepare(left[0].config)
             execute = partial(run_here, **options)
         else:
-            load_dataset(plan.base.data.dataset, plan.base.data.data_dir)
+            load_data(left[0].config.data, left[0].config.model.image_size)
             execute = run_on_ray(address, **options)
         write_plan(plan)
         failed = run_sweep(left, plan.rows_path, execute)
     if hosts.is_first():
-        rows = rows_by_backend(read_rows(plan.rows_path)).get(keras.backend.backend(), [])
-        write_up(plan, summarise(plan.arms, rows))
+        write_up(plan, summarise(plan.arms, _rows(plan)))
     return failed
+
+
+def _rows(plan):
+    return rows_by_backend(read_rows(plan.rows_path)).get(keras.backend.backend(), [])
+
+
+def _refuse_rows_of_others(plan, left):
+    """Check that finished runs had these images and initial weights, which configs only name."""
+    rows, fingerprints = {row.config_hash: row for row in _rows(plan)}, {}
+    for run in plan.runs:
+        data, train = run.config.data, run.config.train
+        if run in left:
+            continue
+        row = rows[config_hash(run.config)]
+        images = (data, run.config.model.image_size)
+        if data.dataset == "folder":
+            if images not in fingerprints:
+                fingerprints[images] = fingerprint(load_data(*images))
+            if fingerprints[images] != row.data_fingerprint:
+                _refuse_row(plan, run, f"The images in {data.data_dir} are not those")
+        if train.init_from is not None:
+            if train.init_from not in fingerprints:
+                fingerprints[train.init_from] = read_source(train).fingerprint
+            if fingerprints[train.init_from] != row.init_fingerprint:
+                _refuse_row(plan, run, f"The weights in {train.init_from} are not those")
+
+
+def _refuse_row(plan, run, difference):
+    raise InputError(
+        f"{difference} that {run.name} in {plan.rows_path} was trained with; only the name is the "
+        "same. Choose another folder with --out to keep both results."
+    )
 
 
 def unfinished(runs, rows):

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +65,7 @@ def read_model_config(path):
     path = Path(path)
     if RunDirectory(path).started():
         return RunDirectory(path).config().model
-    try:
-        fields = about_model(path).get("model")
-    except zipfile.BadZipFile as error:
-        raise InputError(f"{path} is no .keras file: {error}. Name the folder of a run.") from error
+    fields = about_model(path).get("model")
     if fields is None:
         raise InputError(
             f"{path} does not say what model it holds, as the model.keras of a run does. Name the "

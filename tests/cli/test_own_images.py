@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from small_vit.cli import compare, evaluate, predict, report, train
+from small_vit.sweeps import runner
 
 pytestmark = pytest.mark.any_backend
 
@@ -227,9 +228,20 @@ def test_a_run_lists_what_it_skipped_and_what_occurs_twice(folder, cache, tmp_pa
 def test_a_run_is_not_written_among_its_images(folder, tmp_path, capsys):
     """It is refused before the images are decoded, which may take minutes."""
     out, cache = folder / "runs" / "run", tmp_path / "cache"
-    arguments = [folder, *TINY_FLAGS, "--cache-dir", cache, "--out", out]
-    assert "inside the folder of the images" in refused(capsys, train.main, *arguments)
+    arguments = [folder, *TINY_FLAGS, "--cache-dir", cache, "--out"]
+    for main, path in ((train.main, out), (train.main, folder), (compare.main, out)):
+        assert "inside the folder of the images" in refused(capsys, main, *arguments, path)
     assert not (folder / "runs").exists() and not cache.exists()
+
+
+def test_a_report_is_not_written_among_the_images(run, tmp_path, capsys):
+    for name, colour in COLOURS.items():
+        (tmp_path / "new" / name).mkdir(parents=True)
+        Image.new("RGB", (20, 12), colour).save(tmp_path / "new" / name / "a.png")
+    out = tmp_path / "new" / "report"
+    error = refused(capsys, evaluate.main, run, tmp_path / "new", "--out", out)
+    assert "inside the folder of the images" in error
+    assert not out.exists()
 
 
 def test_a_run_knows_its_folder_from_everywhere(folder, monkeypatch):
@@ -254,6 +266,16 @@ def test_compare_trains_both_arms_on_a_folder(folder, cache, tmp_path, capsys):
     assert {row["arm"] for row in rows} == {"vanilla", "spt+lsa"}
     assert {row["dataset"] for row in rows} == {"colours"}
 
+    # Of another folder of that name, and of this one with an image more, these are not the results.
+    other = tmp_path / "other" / "colours"
+    shutil.copytree(folder, other)
+    arguments[0] = str(other)
+    assert compare.main([*arguments, "--seeds", "1"]) == 0
+    Image.new("RGB", (20, 12), "red").save(other / "red" / "more.png")
+    error = refused(capsys, compare.main, *arguments, "--seeds", "2")
+    assert f"The images in {other} are not those that" in error
+    assert len((out / "rows.jsonl").read_text().splitlines()) == 2
+
 
 def test_the_folder_comes_first(folder, capsys):
     assert "must come first" in refused(capsys, train.main, "--epochs", "1", folder)
@@ -266,6 +288,8 @@ def test_the_recipe_needs_a_folder(capsys):
 def test_patches_follow_the_image_size(folder):
     _, config = train.parse_training([str(folder), "--image-size", "48", "96"])
     assert config.model.patch_size == (6, 12)
+    _, config = train.parse_training([str(folder), "--image_size", "48", "96"])
+    assert config.model.patch_size == (6, 12)
     _, config = train.parse_training([str(folder), "--image-size", "48", "--patch-size", "4"])
     assert config.model.patch_size == 4
 
@@ -275,10 +299,31 @@ def test_patches_follow_the_image_size(folder):
     [
         (["--positive", "red"], "positive is for two classes"),
         (["--class-weights", "purple=2"], "purple"),
-        (["--minutes", "0"], "--minutes must be above 0"),
+        (["--minutes", "0"], "--minutes must be a number above 0"),
+        (["--minutes", "nan"], "--minutes must be a number above 0"),
         (["--validation-split", "last"], "stratified"),
     ],
 )
 def test_settings_that_do_not_fit_the_folder_are_refused(folder, cache, flags, message, capsys):
     error = refused(capsys, train.main, folder, *TINY_FLAGS, "--cache-dir", cache, *flags)
     assert message in error
+
+
+def test_a_comparison_on_a_ray_cluster_takes_a_folder(folder, cache, tmp_path, monkeypatch):
+    """The cluster is made up: what is asked of it is looked at."""
+    asked = []
+
+    def on_cluster(address, **options):
+        return lambda runs: asked.extend(runs) or ()
+
+    monkeypatch.setattr(runner, "run_on_ray", on_cluster)
+    arguments = [
+        str(folder),
+        *TINY_FLAGS,
+        "--cache-dir",
+        str(cache),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert compare.main([*arguments, "--seeds", "1", "--ray", "head:6379"]) == 0
+    assert [run.config.data.dataset for run in asked] == ["folder", "folder"]

@@ -187,6 +187,13 @@ def test_without_names_classes_are_numbered(tmp_path):
     assert load_model(tmp_path / "other.keras")[1] == ["class 0", "class 1", "class 2"]
 
 
+@pytest.mark.filterwarnings("ignore")  # Keras calls the format legacy.
+def test_a_model_in_the_older_format_predicts(photo, tmp_path, capsys):
+    save_model(tmp_path / "older.h5", 8, 6, 3, activation="softmax")
+    assert run(capsys, tmp_path / "older.h5", photo)[0] == 0
+    assert load_model(tmp_path / "older.h5")[1] == ["class 0", "class 1", "class 2"]
+
+
 def test_prediction_refuses_what_it_cannot_use(tmp_path):
     with pytest.raises(InputError, match=r"holds no model\.keras"):
         load_model(tmp_path)

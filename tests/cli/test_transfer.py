@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import keras
 import pytest
 from PIL import Image
 from trained import save_run
@@ -92,6 +93,17 @@ def test_it_is_resumed_by_the_same_command_or_by_its_folder(transferred, source,
     assert "--resume knows both" in error
     error = refused(transfer.main, capsys, "--resume", transferred / "scratch-seed3")
     assert "holds no transfer" in error
+
+
+def test_results_of_other_weights_are_not_taken_for_these(transferred, source, tmp_path, capsys):
+    other = tmp_path / source.name
+    shutil.copytree(source, other)
+    model = keras.saving.load_model(other / "model.keras")
+    model.trainable_variables[0].assign(model.trainable_variables[0] + 1)
+    model.save(other / "model.keras")
+    names = ["--from", str(other), "--to", "digits", "--out", str(transferred), "--seeds", "2"]
+    error = refused(transfer.main, capsys, *names, *FEW)
+    assert f"The weights in {other} are not those that fine-tuned-seed3" in error
 
 
 @pytest.mark.parametrize(

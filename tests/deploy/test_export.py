@@ -191,6 +191,7 @@ def test_predict_py_reads_images_as_the_run_does(fit, channels, tmp_path):
         "clear.png": Image.fromarray(pixels),
         "gray.png": Image.fromarray(pixels[..., 0]),
         "photo.jpg": Image.fromarray(pixels[..., :3]),
+        "deep.png": Image.fromarray(pixels[..., 0].astype(np.uint16) * 201),
     }
     for name, picture in pictures.items():
         turned = picture.getexif()
@@ -251,6 +252,13 @@ def test_without_check_export_json_says_what_it_is(run):
     ]
     assert (about["format"], about["image_shape"], about["fit"]) == ("keras", [8, 8, 1], "crop")
     assert json.loads((folder / "export.json").read_text()) == about
+
+
+def test_the_folder_may_be_the_current_one(run, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_run(run, "keras", out=".")
+    assert (tmp_path / "here" / "model.keras").exists()
 
 
 def test_other_files_are_not_replaced(run, tmp_path):

@@ -223,11 +223,9 @@ def test_a_file_that_is_no_model_of_a_run_is_refused(source, tmp_path):
         archive.writestr(ABOUT, json.dumps({"class_names": ["a"]}))
     keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]).save(foreign)
     text.write_text("no zip")
-    for path in (older, foreign):
+    for path in (older, foreign, text):
         with pytest.raises(InputError, match=f"{path} does not say what model.*Name the folder"):
             read_model_config(path)
-    with pytest.raises(InputError, match=f"{text} is no .keras file"):
-        read_model_config(text)
     with pytest.raises(InputError, match=r"holds no model\.keras"):
         read_model_config(tmp_path)
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -187,6 +187,8 @@ class Partial:
     def finish(self):
         """Make the finished images of these; the ones before are removed."""
         os.fsync(self._pixels.fileno())
+        self._pixels.close()  # Windows renames and removes closed files only.
+        self._log.close()
         facts = [_to_json(each) for each in self.facts]
         channels = self.head["shape"][-1]
         name = f"images-{_digest_of([channels, facts])}"
@@ -196,7 +198,8 @@ class Partial:
         self._log_path.unlink()
         for other in self.folder.glob("images-*"):
             if other.name != name:
-                other.unlink()
+                with suppress(OSError):  # On Windows it stays while another process uses it.
+                    other.unlink()
 
     @staticmethod
     def _line(value):

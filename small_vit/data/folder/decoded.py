@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -116,7 +117,7 @@ def _decode_all(root, paths, size, fit, folder, stored):
                 known = _find_known(root, left, stored)
             unknown = [path for path in left if path not in known]
             new = examine_all(root, unknown, size, shape[-1], fit, step)
-            with image_bar() as progress:
+            with image_bar() as progress, closing(new):  # It ends its workers.
                 task = progress.add_task("", total=len(paths), completed=done)
                 for first in range(0, len(left), step):
                     chunk = left[first : first + step]

@@ -68,13 +68,17 @@ def find_duplicates(digests, hashes):
 
 
 def _near_pairs(hashes):
-    """Return the indices of all pairs of hashes that differ in few bits, as two arrays.
+    """Return pairs of indices that connect all hashes that differ in few bits, as two arrays.
 
     Of more bands than bits may differ, at least one is equal: only such pairs are compared.
     """
     telling = np.flatnonzero(_count_bits(hashes) >= MIN_BITS_SET)
+    _, firsts, which = np.unique(hashes[telling], return_index=True, return_inverse=True)
+    # Each is paired with the first of its hash. All pairs of thousands that look alike, as the
+    # frames of a fixed camera do, would fill the memory.
+    pairs = [np.stack([telling[firsts][which], telling])]
+    telling = telling[firsts]
     edges = np.linspace(0, 64, MAX_DIFFERENT_BITS + 2).astype(int)
-    pairs = [np.empty((2, 0), int)]
     for low, high in itertools.pairwise(edges):
         band = (hashes[telling] >> np.uint64(low)) & np.uint64(2 ** int(high - low) - 1)
         order = np.argsort(band, kind="stable")

@@ -56,10 +56,11 @@ def refuse_inside_images(path, data):
     """
     if data.dataset != "folder" or data.data_dir is None:
         return
-    if Path(data.data_dir).expanduser().resolve() in path.resolve().parents:
+    path = Path(path).resolve()
+    if Path(data.data_dir).expanduser().resolve() in (path, *path.parents):
         raise InputError(
-            f"{path} is inside the folder of the images, {data.data_dir}, and would be one more "
-            "class of them. Choose another folder with --out."
+            f"{path} is inside the folder of the images, {data.data_dir}, and would be taken for "
+            "one more class of them. Choose another folder with --out."
         )
 
 

@@ -1,6 +1,7 @@
 """Decodes many image files, in worker processes where that is faster."""
 
 import itertools
+import multiprocessing
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -60,10 +61,13 @@ def _with_workers(decode, chunks):
 
     This process decodes too, while workers start and while it would wait for them.
     """
-    # Its workers do not run the caller's script again, as those of the standard library do.
-    from loky import ProcessPoolExecutor, cpu_count
+    from loky import cpu_count
 
     workers = max(1, cpu_count() - 1)
+    pool = _start(workers)
+    if pool is None:
+        yield from map(decode, chunks)
+        return
     work = partial(_work, decode, Image.MAX_IMAGE_PIXELS)
     chunks, waiting = iter(chunks), deque()
 
@@ -72,7 +76,6 @@ def _with_workers(decode, chunks):
         some = itertools.islice(chunks, max(0, lacking))
         waiting.extend([pool.submit(work, chunk) for chunk in some])
 
-    pool = ProcessPoolExecutor(workers)
     try:
         keep_workers_busy()
         while waiting:
@@ -95,6 +98,20 @@ def _with_workers(decode, chunks):
         ) from error
     finally:
         pool.shutdown(kill_workers=True)
+
+
+def _start(workers):
+    """Return an executor with worker processes, or None where there can be none."""
+    # Its workers do not run the caller's script again, as those of the standard library do.
+    from loky import ProcessPoolExecutor
+
+    if multiprocessing.current_process().daemon:
+        return None
+    try:
+        # Without malloc's settings for training (`MALLOC`): a worker's memory would only grow.
+        return ProcessPoolExecutor(workers, env={"GLIBC_TUNABLES": ""})
+    except OSError:  # a system without semaphores
+        return None
 
 
 def _work(decode, max_image_pixels, chunk):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import loky
 import numpy as np
@@ -427,6 +429,30 @@ def test_few_chunks_wait_in_memory(tmp_path, monkeypatch):
     processes = max(2, loky.cpu_count())
     assert 1 <= len(list(tmp_path.iterdir())) <= 2 * processes + 1
     assert [first[1], *(name for ((_, name),) in results)] == names
+
+
+@pytest.mark.parametrize("reason", ["daemonic process", "no semaphores"])
+def test_without_worker_processes_this_one_decodes(reason, monkeypatch):
+    if reason == "no semaphores":
+        monkeypatch.setattr(loky.ProcessPoolExecutor, "__init__", Mock(side_effect=OSError(38)))
+    else:
+        daemonic = SimpleNamespace(daemon=True)
+        monkeypatch.setattr(multiprocessing, "current_process", lambda: daemonic)
+    assert list(workers._with_workers(str.upper, ["a", "b"])) == ["A", "B"]
+
+
+def test_workers_end_with_a_pass_that_fails(root, read, monkeypatch, with_workers):
+    """Also where something keeps the traceback, as Jupyter does."""
+    for index in range(40):
+        save_noise(root / f"{index}.png")
+    ended = Mock(wraps=loky.ProcessPoolExecutor.shutdown)
+    monkeypatch.setattr(
+        loky.ProcessPoolExecutor, "shutdown", lambda pool, **options: ended(pool, **options)
+    )
+    monkeypatch.setattr(decoded.Partial, "add", Mock(side_effect=[None, OSError(28, "full")]))
+    with pytest.raises(InputError, match="full") as kept:
+        read()
+    assert kept.tb is not None and ended.call_count == 1
 
 
 def test_a_worker_that_is_killed_is_told():

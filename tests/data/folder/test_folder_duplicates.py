@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from small_vit.data.folder.duplicates import MAX_DIFFERENT_BITS, find_duplicates
+from small_vit.data.folder.duplicates import MAX_DIFFERENT_BITS, _near_pairs, find_duplicates
 
 pytestmark = pytest.mark.any_backend
 
@@ -53,6 +53,16 @@ def test_pictures_of_one_colour_are_alike_only_if_they_are_equal():
 @pytest.mark.parametrize("count", [0, 1])
 def test_few_images_have_no_duplicates(count):
     assert find_duplicates(["a"] * count, random_hashes(count)) == []
+
+
+def test_thousands_of_one_hash_are_one_group_in_little_memory():
+    """The frames of a fixed camera; all their pairs would be 200 million."""
+    hashes = np.concatenate([np.repeat(random_hashes(1), 20_000), random_hashes(5)])
+    digests = [str(index) for index in range(len(hashes))]
+    ((indices, exact),) = find_duplicates(digests, hashes)
+    assert (indices.tolist(), exact) == (list(range(20_000)), False)
+    one, _ = _near_pairs(hashes)
+    assert len(one) < 2 * len(hashes)
 
 
 def test_all_pairs_are_found():

@@ -47,7 +47,10 @@ def main(
     config = RunDirectory(run).config()
     model, class_names = load_model(run)
     height, width, channels = model.input_shape[1:]
-    pixels = read_image(image, (height, width), channels) if image else first_test_image(config)
+    if image:
+        pixels = read_image(image, (height, width), channels, config.data.fit)
+    else:
+        pixels = first_test_image(config)
     folder = out or run
     name = f"attention-{image.stem}.png" if image else "attention.png"
     print(save(plot_attention(model, pixels, class_names), folder / name))

@@ -3,7 +3,8 @@
 Typical use:
   python figures/augmentations.py                  a photo of a flower that comes with scikit-learn
   python figures/augmentations.py cat.jpg --image-size 32 --seed 1 --out pictures
-  python figures/augmentations.py runs/NAME        a run's first test image, with its settings
+  python figures/augmentations.py runs/NAME        a run's first test image, with its flips,
+                                                   rotations, zooms and shifts
 """
 
 from pathlib import Path

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from small_vit import ViTConfig
-from small_vit.errors import exit_on_input_error
+from small_vit.errors import InputError, exit_on_input_error
 from small_vit.quiet import import_keras
 from small_vit.sizes import Size, as_pair
 
@@ -55,6 +55,8 @@ def main(
     from small_vit.results.run_directory import RunDirectory
 
     run = RunDirectory(source) if source is not None and source.is_dir() else None
+    if run:
+        _require_patches(run.config().model)
     model = (run.config().model if run else ViTConfig()).replace(
         **_given(
             image_size=image_size,
@@ -80,6 +82,14 @@ def main(
             image, model.patch_size, model.shifts, model.shift_ratio, model.stride
         )
         print(save(views, out / "shifted_views.png"))
+
+
+def _require_patches(model):
+    if model.kind != "vit" or model.conv_layers:
+        raise InputError(
+            "Patches of an image are those of the family vit without convolutions before them. "
+            f"Received: a run of {model.kind}{' with conv_layers' * (model.kind == 'vit')}."
+        )
 
 
 def _given(**options):

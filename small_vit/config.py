@@ -255,14 +255,19 @@ class TrainConfig(Settings):
             "schedule",
             "'constant' for optimizer='schedule-free', which needs no schedule",
         )
+        self._require(
+            self.optimizer != "schedule-free" or not self.ema_momentum,
+            "ema_momentum",
+            "0 for optimizer='schedule-free', which averages the weights itself",
+        )
         for name in ("focal_gamma", "sam_rho", "patience"):
             self._require(getattr(self, name) >= 0, name, "at least 0")
         for name in ("warmup_fraction", "label_smoothing", "momentum", "ema_momentum"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
         self._require(
-            self.keep == "last" or not self.ema_momentum,
+            self.keep == "last" or not self.averages_weights,
             "keep",
-            "'last' with ema_momentum: the averages are known at the end only",
+            "'last' with ema_momentum or schedule-free: the averages are known at the end only",
         )
         if self.class_weights == ("none",):
             object.__setattr__(self, "class_weights", ())
@@ -277,6 +282,11 @@ class TrainConfig(Settings):
         kinds = get_args(DecayKind)
         self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
         object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))
+
+    @property
+    def averages_weights(self):
+        """Whether the test is of weights that were averaged over training."""
+        return self.ema_momentum > 0 or self.optimizer == "schedule-free"
 
     @property
     def init_name(self):

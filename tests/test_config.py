@@ -189,6 +189,15 @@ def test_a_model_of_another_family_is_told_by_its_name_and_its_own_changes():
             {"optimizer": "schedule-free", "decay_rule": "scaled", "schedule": "warmup_cosine"},
             "schedule must be 'constant' for optimizer='schedule-free'",
         ),
+        (
+            {
+                "optimizer": "schedule-free",
+                "decay_rule": "scaled",
+                "schedule": "constant",
+                "keep": "best",
+            },
+            "keep must be 'last' with ema_momentum or schedule-free",
+        ),
         ({"momentum": 1.0}, "momentum must be at least 0 and below 1"),
         ({"clip_norm": -1.0}, "clip_norm must be at least 0"),
     ],

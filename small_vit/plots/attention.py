@@ -250,7 +250,7 @@ def _extents(model):
     layer = tokenization_of(model)
     if layer is None:  # Convolutions divide the image evenly.
         return (0, columns, rows, 0), (0, columns, rows, 0)
-    height, width = layer.image_size
+    height, width = layer.input.shape[1:3]
     top, left = ((p - s) / 2 for p, s in zip(layer.patch_size, layer.stride, strict=True))
     bottom, right = top + rows * layer.stride[0], left + columns * layer.stride[1]
     return (0, width, height, 0), (left, right, bottom, top)

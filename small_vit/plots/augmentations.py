@@ -18,7 +18,8 @@ from small_vit.plots.patches import assemble, unit_image
 def plot_augmentations(image, partner, augment=None, draws=12, seed=0):
     """Draw an image and, in a row for each augmentation, its augmented versions.
 
-    Erasing and mixing are drawn with probability 1; the labels of the rows show the real one.
+    Crop, AutoAugment, erasing and mixing have the settings of the recipe `paper`. Erasing and
+    mixing are drawn with probability 1; the labels of their rows show the recipe's.
 
     Args:
         image: uint8 `(height, width, 1 or 3)`.

@@ -32,7 +32,13 @@ def fitted(text, width, size):
     while kept > 1 and (needed := text_width(shown, size)) > width:
         kept = max(1, min(kept - 1, int(kept * width / needed)))
         shown = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
-    return shown.replace("$", r"\$")  # two $ would make a formula
+    return literal(shown)
+
+
+def literal(text):
+    """Return a text that Matplotlib draws as it is, also in a legend."""
+    text = printable(text).replace("$", r"\$")  # two $ would make a formula
+    return f" {text}" if text.startswith("_") else text  # a legend leaves those out
 
 
 def text_width(text, size):

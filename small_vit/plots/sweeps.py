@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 
 from small_vit.plots.colors import line_colors
+from small_vit.plots.labels import literal
 
 
 def plot_arms(estimates, baselines, title):
@@ -36,7 +37,7 @@ def plot_arms(estimates, baselines, title):
         if baseline in estimates:
             mean = estimates[baseline].mean
             axes.plot([mean, mean], [place - 0.5, place + 0.5], "--", color="0.35", zorder=0)
-    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.set_yticks(range(len(estimates)), list(map(literal, estimates)))
     axes.set_ylim(len(estimates) - 0.5, -0.5)
     axes.set_xlabel("top-1 test accuracy, 95 % interval (dashed: baseline)")
     axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=None))
@@ -64,7 +65,7 @@ def plot_over(curves, quantity, title):
         widths = [estimates[place].half_width or 0 for place in places]  # one seed has no band
         low = [mean - width for mean, width in zip(means, widths, strict=True)]
         high = [mean + width for mean, width in zip(means, widths, strict=True)]
-        axes.plot(places, means, color=color, marker="o", label=name)
+        axes.plot(places, means, color=color, marker="o", label=literal(name))
         axes.fill_between(places, low, high, color=color, alpha=0.15, linewidth=0)
     ticks = sorted({place for estimates in curves.values() for place in estimates})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -78,6 +79,6 @@ def plot_over(curves, quantity, title):
 
 
 def _finish(figure, axes, title):
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(literal(title), fontsize=11)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -34,10 +34,11 @@ def classes_section(directory, logits, labels, class_names, temperature=None):
     scores = per_class(logits, labels, class_names)
     rows = [of.values() for of in scores]
     write_csv(directory / "per_class.csv", list(scores[0]), rows)
+    scores = [of for of in scores if of["images"]]
     bars = picture(
         directory, "classes.png", plot_class_scores(scores), "Recall, precision and F1 of classes"
     )
-    listed = _score_table(scores) if len(class_names) <= MOST_CLASSES else ""
+    listed = _score_table(scores) if len(scores) <= MOST_CLASSES else ""
     curves = {"the model": reliability(logits, labels)}
     if temperature is not None:
         before = reliability(logits * temperature, labels)

@@ -10,11 +10,13 @@ from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
 from small_vit.files import make_folder, write_json, write_text
 from small_vit.plots.labels import printable
+from small_vit.report import findings
 from small_vit.report.classes_section import classes_section
 from small_vit.report.examples_section import examples_section
 from small_vit.report.html_page import html_page
 from small_vit.report.markdown import escape, join
 from small_vit.report.metrics_table import metrics_table
+from small_vit.report.summary import accuracy_interval
 from small_vit.results.evaluation import evaluate
 from small_vit.results.image_predictions import predict_files
 from small_vit.results.run_directory import RunDirectory
@@ -88,7 +90,8 @@ def evaluate_new_images(model_path, data_dir, out, batch_size, on_unreadable):
     images = ImageFiles(paths, labels, model.input_shape[1:], fit)
     text = join(
         f"# {escape(title)}",
-        f"{len(labels):,} images of {len(np.unique(labels))} classes.",
+        f"{len(labels):,} images of {len(np.unique(labels))} classes. "
+        f"{_accuracy(measured, len(labels))}",
         metrics,
         "*In brackets: 95 % interval, from a bootstrap over these images.*",
         classes_section(out, logits, labels, class_names),
@@ -99,6 +102,12 @@ def evaluate_new_images(model_path, data_dir, out, batch_size, on_unreadable):
     kept = {"metrics": measured.metrics, "intervals": measured.intervals}
     write_json(out / "metrics.json", kept)
     return metrics
+
+
+def _accuracy(measured, images):
+    accuracy = measured.metrics["accuracy"]
+    interval = accuracy_interval(accuracy, images, measured.intervals["accuracy"])
+    return findings.accuracy_on_test(accuracy, interval, images)
 
 
 def _labels(data_dir, class_names):

@@ -22,10 +22,7 @@ def summary(config, result, logits, dataset, history):
         history: Its epochs, a list of dicts.
     """
     accuracy, images = result.metrics["accuracy"], len(dataset.test)
-    wilson = _wilson_interval(accuracy, images)
-    told = result.intervals.get("accuracy", wilson)
-    # A bootstrap hardly varies where almost every image is classified correctly.
-    interval = min(told[0], wilson[0]), max(told[1], wilson[1])
+    interval = accuracy_interval(accuracy, images, result.intervals.get("accuracy"))
     share, name = _commonest(dataset)
     confidence = float(softmax(logits.astype("float64"), axis=-1).max(axis=-1).mean())
     cautions = [
@@ -46,17 +43,26 @@ def summary(config, result, logits, dataset, history):
     if isinstance(dataset, FolderDataset):
         cautions.append(findings.copies_across_splits(copies_in_test(dataset), images))
     return join(
-        f"{findings.accuracy_on_test(accuracy, told, images)} "
+        f"{findings.accuracy_on_test(accuracy, interval, images)} "
         f"{findings.guessing(share, name, interval)}",
         "\n".join(f"- {caution}" for caution in cautions if caution),
         f"{_test_set(result)}{_averages(config)}",
     )
 
 
-def _wilson_interval(accuracy, images):
-    right = round(accuracy * images)
-    found = binomtest(right, images).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+def accuracy_interval(accuracy, images, bootstrapped=None):
+    """Return the 95 % interval of an accuracy: Wilson's, and all of the bootstrap's.
+
+    A bootstrap hardly varies where almost every image is classified correctly.
+
+    Args:
+        accuracy: Of 1.
+        images: Number of test images.
+        bootstrapped: `(low, high)`. Default: there is none.
+    """
+    found = binomtest(round(accuracy * images), images).proportion_ci(0.95, method="wilson")
+    low, high = bootstrapped or (found.low, found.high)
+    return min(float(found.low), low), max(float(found.high), high)
 
 
 def _commonest(dataset):
@@ -88,6 +94,6 @@ def _test_set(result):
 
 
 def _averages(config):
-    if not config.train.ema_momentum:
+    if not config.train.averages_weights:
         return ""
     return " The test is of the averaged weights, validation of the weights as they were trained."

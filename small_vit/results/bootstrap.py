@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from small_vit.results.metrics import (
     CALIBRATION_BINS,
     check_outputs,
+    classes_met,
     confidence_bins,
     log_probabilities,
 )
@@ -112,6 +113,7 @@ class ResampledMetrics:
             "accuracy": predictions == labels,
             "top5_accuracy": (top5 == labels[:, np.newaxis]).any(-1),
         }
+        self.met = classes_met(logits, labels)
         self.hits = _sums(labels, every, (classes, examples), predictions == labels)
         self.predicted = _sums(predictions, every, (classes, examples))
         confidence, correct, bins = confidence_bins(logits, labels, CALIBRATION_BINS)
@@ -139,9 +141,9 @@ class ResampledMetrics:
         f1 = 2 * hits / np.maximum(predicted + images, 1)
         metrics = {name: values @ copies / examples for name, values in self.means.items()}
         metrics |= {
-            "precision": precision.mean(0),
-            "recall": recall.mean(0),
-            "f1": f1.mean(0),
+            "precision": precision[self.met].mean(0),
+            "recall": recall[self.met].mean(0),
+            "f1": f1[self.met].mean(0),
             "calibration_error": np.abs(self.gaps @ copies).sum(0) / examples,
             "balanced_accuracy": recall[self.images > 0].mean(0),
             "precision_weighted": self.images @ precision / examples,

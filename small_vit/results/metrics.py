@@ -39,8 +39,9 @@ def basic_metrics(logits, labels):
 def full_metrics(logits, labels, positive=None):
     """Return the metrics of the final test.
 
-    Precision, recall and F1 of a class that is never predicted or has no image are 0. Their micro
-    means are left out, since each equals the accuracy; so does `recall_weighted`.
+    Precision of a class that is never predicted is 0, and so is recall of one that has no image. A
+    class that is neither does not count. Micro means are left out, since each equals the accuracy;
+    so does `recall_weighted`.
 
     Args:
         logits: `(examples, classes)`.
@@ -64,12 +65,13 @@ def full_metrics(logits, labels, positive=None):
     """
     check_outputs(logits, labels, positive)
     precision, recall, f1, images = _by_class(logits, labels)
+    met = classes_met(logits, labels)
     ranked = np.flatnonzero(images) if positive is None else [positive]
     metrics = {
         **basic_metrics(logits, labels),
-        "precision": precision.mean(),
-        "recall": recall.mean(),
-        "f1": f1.mean(),
+        "precision": precision[met].mean(),
+        "recall": recall[met].mean(),
+        "f1": f1[met].mean(),
         "calibration_error": calibration_error(logits, labels),
         "balanced_accuracy": recall[images > 0].mean(),
         "precision_weighted": np.average(precision, weights=images),
@@ -84,6 +86,16 @@ def full_metrics(logits, labels, positive=None):
         metrics["recall_positive"] = recall[positive]
         metrics["f1_positive"] = f1[positive]
     return {name: float(value) for name, value in metrics.items()}
+
+
+def classes_met(logits, labels):
+    """Return the classes that have images or are predicted, increasing.
+
+    Args:
+        logits: `(examples, classes)`.
+        labels: `(examples,)`, integers.
+    """
+    return np.union1d(labels, logits.argmax(-1))
 
 
 def per_class(logits, labels, class_names):

@@ -54,7 +54,7 @@ class Engine:
             if self.model.stop_training:
                 break
             initial_step = 0
-        # An optimizer that averages the weights (use_ema) puts the averages into the model.
+        # An optimizer that averages the weights puts the averages into the model.
         self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
         callbacks.on_train_end()
 

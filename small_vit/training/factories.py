@@ -8,7 +8,7 @@ import numpy as np
 
 from small_vit.errors import InputError
 from small_vit.training.losses import CrossEntropy, FocalLoss
-from small_vit.training.optimizers import AdamW, variable_names
+from small_vit.training.optimizers import AdamW, ScheduleFreeAdamW, variable_names
 from small_vit.training.schedules import WarmUpCosine
 
 
@@ -79,11 +79,11 @@ def layer_rates(classifier, decay):
         decay: Factor from a block to the one before it, above 0 and at most 1.
 
     Returns:
-        Dict of floats by the name of each layer that is trained.
+        Dict of floats by the name of each layer that has weights, frozen ones included.
 
     Source: Bao et al., arXiv 2106.08254, and He et al., arXiv 2111.06377.
     """
-    names = [layer.name for layer in classifier.layers if layer.trainable_weights]
+    names = [layer.name for layer in classifier.layers if layer.weights]
     block_of = {name: re.match(r"block_\d+(_\d+)?", name) for name in names}
     blocks = list(dict.fromkeys(match[0] for match in block_of.values() if match))
     factors, distance = {}, len(blocks) + 1
@@ -102,16 +102,14 @@ _KERAS_OPTIMIZERS = {
     ),
     "lion": lambda rate, train, **shared: keras.optimizers.Lion(rate, **shared),
     # Muon trains the kernels of MLPs and patches. Its own Adam trains the rest: biases, norms,
-    # embeddings, the head, and attention's kernels, which have three axes.
+    # embeddings, temperatures, pooling, the head, and attention's kernels, which have three axes.
     "muon": lambda rate, train, **shared: keras.optimizers.Muon(
         rate,
         adam_weight_decay=train.weight_decay,
-        exclude_layers=["bias", "head_", "logits"],
+        exclude_layers=["bias", "temperature", "pooling", "head_", "logits"],
         **shared,
     ),
-    "schedule-free": lambda rate, train, **shared: keras.optimizers.ScheduleFreeAdamW(
-        rate, **shared
-    ),
+    "schedule-free": lambda rate, train, **shared: ScheduleFreeAdamW(rate, **shared),
 }
 
 

@@ -1,4 +1,4 @@
-"""AdamW with a choice of the decay rule and a learning rate for each layer."""
+"""AdamW with a choice of the decay rule and a learning rate for each layer; schedule-free AdamW."""
 
 import keras
 from keras import ops
@@ -112,3 +112,19 @@ class AdamW(keras.optimizers.AdamW):
 
     def _apply_weight_decay(self, variables):
         """Do nothing: `update_step` replaces Keras's own rule."""
+
+
+@keras.saving.register_keras_serializable(package="small_vit")
+class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
+    """Keras's schedule-free AdamW, which leaves the averaged weights in the model at the end.
+
+    Keras's own leaves `y = (1 - beta_1) z + beta_1 x`, at which gradients are taken. The average
+    `x` is the result (Defazio et al., arXiv 2405.15682, equations 1 to 3).
+    """
+
+    def finalize_variable_values(self, var_list):
+        """Replace y by x in the variables."""
+        super().finalize_variable_values(var_list)
+        for variable in var_list:
+            z = self._momentums[self._get_variable_index(variable)]
+            variable.assign((variable - (1 - self.beta_1) * z) / self.beta_1)

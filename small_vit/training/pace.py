@@ -10,7 +10,7 @@ from small_vit.errors import InputError
 from small_vit.results.predictions import predict_logits
 from small_vit.training.assemble import assemble
 from small_vit.training.devices import precision
-from small_vit.training.prepare import prepare
+from small_vit.training.prepare import make_deterministic, prepare
 
 SECONDS_TO_MEASURE = 10.0
 """Steps are measured for this long, without the calls that compile."""
@@ -70,6 +70,8 @@ def epochs_within(config, minutes):
     """
     started = time.perf_counter()
     prepared = prepare(config)
+    if config.train.deterministic:
+        make_deterministic()  # Its steps may be slower.
     loaded = time.perf_counter()
     with prepared.strategy.scope(), precision(config.train.precision):
         model, engine = assemble(config, prepared)

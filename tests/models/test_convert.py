@@ -12,6 +12,7 @@ from scipy.special import erf, softmax
 from layer_harness import close
 from small_vit.errors import InputError
 from small_vit.models.convert import from_state_dict, read_state_dict
+from small_vit.plots import plot_attention
 from small_vit.results.saved_model import kind_of_outputs, load_model
 
 pytestmark = pytest.mark.any_backend
@@ -183,6 +184,7 @@ def test_a_converted_model_is_saved_and_used_as_any_other(tmp_path):
     assert kind_of_outputs(loaded) == "logits"
     images = raw_images()
     close(loaded.predict(images, verbose=0), classifier.predict(images, verbose=0))
+    plot_attention(loaded, images[0].astype("uint8"))
 
 
 def without(name):

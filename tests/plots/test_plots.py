@@ -16,6 +16,7 @@ from layer_harness import to_numpy
 from small_vit import ExperimentConfig, PaddedRandomCrop
 from small_vit.data.image_files import read_image
 from small_vit.errors import InputError
+from small_vit.models.registry import named_model
 from small_vit.plots import (
     attention_rollout,
     attention_scores,
@@ -33,7 +34,7 @@ from small_vit.plots.colors import line_colors
 from small_vit.plots.curves import mean_and_range
 from small_vit.plots.patches import assemble, shifted_patches
 from small_vit.plots.sources import read_histories
-from small_vit.recipes import keras_example
+from small_vit.recipes import digits, keras_example
 from small_vit.results.run_directory import RunDirectory
 from tiny import TINY, tiny_classifier
 
@@ -426,6 +427,13 @@ def finished_run(tmp_path):
     run.write_history([row | {"temperature_1": 2.0} for row in history(3, 2)])
     run.save_model(small_model(), {"class_names": DIGITS})
     return run.path
+
+
+def test_patches_are_drawn_of_models_that_have_them(tmp_path, monkeypatch, capsys):
+    config = digits().replace(model=named_model("cct-2/3x2"))
+    RunDirectory(tmp_path / "run").create(config, {}, DIGITS)
+    code, _, error = run_script(monkeypatch, capsys, "patches", tmp_path / "run")
+    assert code == 2 and "Received: a run of cct." in error
 
 
 def test_scripts_draw_a_run(finished_run, tmp_path, monkeypatch, capsys):

@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from small_vit.errors import InputError
+from small_vit.results.bootstrap import bootstrap_intervals
 from small_vit.results.metrics import (
     basic_metrics,
     calibration_error,
@@ -159,8 +160,8 @@ def test_a_class_nobody_predicts_counts_as_zero():
 
     metrics = full_metrics(logits, np.array([0, 1]))
 
-    assert metrics["precision"] == pytest.approx(0.5 / 3)
-    assert metrics["recall"] == pytest.approx(1 / 3)
+    assert metrics["precision"] == pytest.approx(0.5 / 2)  # the third class has no image either
+    assert metrics["recall"] == pytest.approx(1 / 2)
 
 
 def test_a_class_without_images_counts_only_in_macro_means():
@@ -176,6 +177,20 @@ def test_a_class_without_images_counts_only_in_macro_means():
     assert metrics["roc_auc"] == pytest.approx(
         np.mean([roc_auc(probabilities[:, kind], labels == kind) for kind in range(3)])
     )
+
+
+def test_classes_that_are_neither_there_nor_predicted_do_not_count():
+    """As for a model of fifty classes on new images of four."""
+    logits, labels = example(classes=4, seed=3)
+    wide = np.full((len(logits), 50), -30.0)
+    wide[:, [3, 10, 20, 49]] = logits
+    there = np.array([3, 10, 20, 49])[labels]
+    for few, many in (
+        (full_metrics(logits, labels), full_metrics(wide, there)),
+        (bootstrap_intervals(logits, labels), bootstrap_intervals(wide, there)),
+    ):
+        for name in ("precision", "recall", "f1", "balanced_accuracy", "f1_weighted"):
+            assert many[name] == pytest.approx(few[name])
 
 
 def test_images_of_one_class_have_no_ranking():

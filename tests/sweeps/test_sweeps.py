@@ -325,6 +325,9 @@ def test_intervals_are_drawn_as_long_as_they_are():
     assert isinstance(figure, Figure)
     ((start, end),) = figure.axes[0].collections[0].get_segments()
     assert end[0] - start[0] == pytest.approx(2 * estimate.half_width)
+    odd = plot_over({"_run": {1.0: estimate}, "$x^$": {1.0: estimate}}, "x", "$a_{$")
+    odd.draw_without_rendering()
+    assert [text.get_text() for text in odd.axes[0].get_legend().texts] == [" _run", r"\$x^\$"]
     band = plot_over({"arm": {1.0: estimate, 2.0: estimate}}, "x", "?").axes[0].collections[0]
     heights = band.get_paths()[0].vertices[:, 1]
     assert heights.max() - heights.min() == pytest.approx(2 * estimate.half_width)

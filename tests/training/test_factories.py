@@ -11,6 +11,7 @@ from small_vit.recipes import digits
 from small_vit.results.run_directory import RunDirectory
 from small_vit.training.factories import class_weight_values, make_loss, make_optimizer
 from small_vit.training.losses import CrossEntropy, FocalLoss
+from small_vit.training.optimizers import ScheduleFreeAdamW
 from small_vit.training.run import run_experiment
 
 OPTIMIZERS = {
@@ -18,7 +19,7 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
     "muon": keras.optimizers.Muon,
     "lion": keras.optimizers.Lion,
-    "schedule-free": keras.optimizers.ScheduleFreeAdamW,
+    "schedule-free": ScheduleFreeAdamW,
 }
 
 
@@ -50,7 +51,7 @@ def test_each_optimizer_trains(name, tmp_path):
 
 
 def test_muon_trains_the_kernels_of_mlps_and_patches():
-    model = create_vit_classifier(num_layers=1, head_units=(16,))
+    model = create_vit_classifier(num_layers=1, head_units=(16,), temperature="head")
     optimizer = make_optimizer(TrainConfig(optimizer="muon", decay_rule="scaled"), steps=1)
     optimizer.build(model.trainable_variables)
     by_adam = [optimizer._should_use_adamw(each) for each in model.trainable_variables]
@@ -60,6 +61,21 @@ def test_muon_trains_the_kernels_of_mlps_and_patches():
     assert len(by_muon) == 3
     assert all("mlp" in path or "tokenization" in path for path in by_muon)
     assert all(path.endswith("kernel") for path in by_muon)
+
+
+def test_schedule_free_ends_with_the_average_of_its_steps():
+    """Defazio et al., arXiv 2405.15682: z makes the steps, x is their mean."""
+    weight = keras.Variable([1.0])
+    optimizer = ScheduleFreeAdamW(0.1)
+    optimizer.build([weight])
+    for _ in range(20):
+        optimizer.apply([keras.ops.array([2.0])], [weight])
+    # Under a constant gradient each of Adam's steps is the learning rate.
+    steps = 1 - 0.1 * np.arange(1, 21)
+    gradients_at = 0.1 * steps[-1] + 0.9 * steps.mean()
+    assert keras.ops.convert_to_numpy(weight) == pytest.approx(gradients_at, abs=1e-5)
+    optimizer.finalize_variable_values([weight])
+    assert keras.ops.convert_to_numpy(weight) == pytest.approx(steps.mean(), abs=1e-5)
 
 
 def test_excluded_kinds_do_not_decay_under_another_optimizer():

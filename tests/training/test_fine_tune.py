@@ -68,7 +68,9 @@ def small_resnet(monkeypatch):
 def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
     monkeypatch.setitem(STAGES, 18, ((4, 1), (6, 2)))
     vit = TINY | {"num_layers": 2, "head_units": (4,)}
-    assert layer_rates(built("vit", **vit), 0.5) == {
+    model = built("vit", **vit)
+    expected = {
+        "normalization": 0.125,
         "tokenization": 0.125,
         "encoder": 0.125,
         "block_0": 0.25,
@@ -77,8 +79,12 @@ def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
         "head_0": 1.0,
         "logits": 1.0,
     }
+    assert layer_rates(model, 0.5) == expected
+    freeze(model, ("block_1", "block_0"))
+    assert layer_rates(model, 0.5) == expected
     rates = layer_rates(built("cct", image_size=8, projection_dim=8, num_layers=1), 0.5)
     assert rates == {
+        "normalization": 0.25,
         "conv_0": 0.25,
         "encoder": 0.25,
         "block_0": 0.5,
@@ -87,7 +93,8 @@ def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
         "logits": 1.0,
     }
     rates = layer_rates(built("resnet", image_size=8, depth=18), 0.5)
-    of = {"stem": 1 / 16, "block_0_0": 1 / 8, "block_1_0": 1 / 4, "block_1_1": 1 / 2, "logits": 1.0}
+    of = {"normalization": 1 / 16, "stem": 1 / 16}
+    of |= {"block_0_0": 1 / 8, "block_1_0": 1 / 4, "block_1_1": 1 / 2, "logits": 1.0}
     for name, rate in rates.items():
         assert rate == next(of[start] for start in of if name.startswith(start)), name
     assert {"stem_conv", "block_1_0_shortcut_norm", "block_1_1_second_conv"} <= set(rates)

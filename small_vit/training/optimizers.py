@@ -116,15 +116,35 @@ class AdamW(keras.optimizers.AdamW):
 
 @keras.saving.register_keras_serializable(package="small_vit")
 class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
-    """Keras's schedule-free AdamW, which leaves the averaged weights in the model at the end.
+    """Schedule-free AdamW (Defazio et al., arXiv 2405.15682, algorithm 1), alike on every backend.
 
-    Keras's own leaves `y = (1 - beta_1) z + beta_1 x`, at which gradients are taken. The average
-    `x` is the result (Defazio et al., arXiv 2405.15682, equations 1 to 3).
+    Steps are made by `z`, and `x` is the mean of all z. The model holds
+    `y = (1 - beta_1) z + beta_1 x`, where gradients are taken, and in the end x, which is the
+    result. Keras's own leaves y there, and on TensorFlow 2.21 it reads z after it has changed it.
     """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Make a step of z, and move x and y towards it."""
+        index, dtype = self._get_variable_index(variable), variable.dtype
+        z, velocity = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations + 1, dtype)
+        gradient = ops.cast(gradient, dtype)
+        x = self._average(variable, z)
+        self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
+        corrected = velocity / (1 - ops.power(ops.cast(self.beta_2, dtype), step))
+        rate = ops.cast(learning_rate, dtype)
+        if self.warmup_steps:
+            rate = rate * ops.minimum(step / self.warmup_steps, 1)
+        self.assign_sub(z, rate * gradient / (ops.sqrt(corrected) + self.epsilon))
+        x = x + (z - x) / step
+        self.assign(variable, (1 - self.beta_1) * z + self.beta_1 * x)
 
     def finalize_variable_values(self, var_list):
         """Replace y by x in the variables."""
         super().finalize_variable_values(var_list)
         for variable in var_list:
             z = self._momentums[self._get_variable_index(variable)]
-            variable.assign((variable - (1 - self.beta_1) * z) / self.beta_1)
+            variable.assign(self._average(variable, z))
+
+    def _average(self, y, z):
+        return (y - (1 - self.beta_1) * z) / self.beta_1

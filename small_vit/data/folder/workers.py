@@ -28,11 +28,7 @@ def examine_all(root, paths, size, channels, fit, step):
     Threads are slower than one: small images keep Python itself busy, which runs one at a time.
 
     Args:
-        root: Folder that the paths are relative to.
-        paths: The files.
-        size: (height, width).
-        channels: 1 or 3.
-        fit: As for `fit_image`.
+        root, paths, size, channels, fit: As for `examine`.
         step: Number of files that a worker decodes at a time.
 
     Yields:

@@ -4,6 +4,7 @@ A model's last layer shows whether its outputs are logits or probabilities (`kin
 values are not used: they may look like either. If the layer does not show it, pass --outputs.
 """
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -83,6 +84,18 @@ def about_model(path):
         return {}
     with zipfile.ZipFile(file) as archive:
         return json.loads(archive.read(ABOUT)) if ABOUT in archive.namelist() else {}
+
+
+def model_fingerprint(path):
+    """Return 16 hex digits of the digest of a saved model's file.
+
+    Args:
+        path: Run directory or `.keras` file.
+
+    Raises:
+        InputError: if there is no model.
+    """
+    return hashlib.sha256(_model_file(path).read_bytes()).hexdigest()[:16]
 
 
 def _model_file(path):

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from functools import partial
+from functools import cache, partial
 
 import keras
 from rich.console import Console
@@ -13,6 +13,7 @@ from small_vit.data.folder.listing import refuse_inside_images
 from small_vit.errors import InputError
 from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
+from small_vit.results.saved_model import model_fingerprint
 from small_vit.sweeps.local import run_here
 from small_vit.sweeps.plan import refuse_another, write_plan
 from small_vit.sweeps.ray_cluster import run_on_ray
@@ -22,7 +23,6 @@ from small_vit.sweeps.write_up import write_up
 from small_vit.training.callbacks import TrainingDiverged
 from small_vit.training.prepare import prepare
 from small_vit.training.progress import clock
-from small_vit.training.start import read_source
 
 
 def run_plan(plan, left, address=None, **options):
@@ -65,23 +65,19 @@ def _rows(plan):
 
 def _refuse_rows_of_others(plan, left):
     """Check that finished runs had these images and initial weights, which configs only name."""
-    rows, fingerprints = {row.config_hash: row for row in _rows(plan)}, {}
+    rows = {row.config_hash: row for row in _rows(plan)}
+    images_in = cache(lambda data, size: fingerprint(load_data(data, size)))
+    weights_in = cache(model_fingerprint)
     for run in plan.runs:
-        data, train = run.config.data, run.config.train
         if run in left:
             continue
-        row = rows[config_hash(run.config)]
-        images = (data, run.config.model.image_size)
-        if data.dataset == "folder":
-            if images not in fingerprints:
-                fingerprints[images] = fingerprint(load_data(*images))
-            if fingerprints[images] != row.data_fingerprint:
-                _refuse_row(plan, run, f"The images in {data.data_dir} are not those")
-        if train.init_from is not None:
-            if train.init_from not in fingerprints:
-                fingerprints[train.init_from] = read_source(train).fingerprint
-            if fingerprints[train.init_from] != row.init_fingerprint:
-                _refuse_row(plan, run, f"The weights in {train.init_from} are not those")
+        row, data = rows[config_hash(run.config)], run.config.data
+        images = data, run.config.model.image_size
+        if data.dataset == "folder" and images_in(*images) != row.data_fingerprint:
+            _refuse_row(plan, run, f"The images in {data.data_dir} are not those")
+        source = run.config.train.init_from
+        if source is not None and weights_in(source) != row.init_fingerprint:
+            _refuse_row(plan, run, f"The weights in {source} are not those")
 
 
 def _refuse_row(plan, run, difference):

@@ -1,6 +1,5 @@
 """What a run starts from: the weights of a trained model, and the layers that keep them."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from small_vit.errors import InputError
 from small_vit.models.initialize import load_initial_weights
 from small_vit.models.registry import backbone_and_head, model_config
 from small_vit.results.run_directory import RunDirectory
-from small_vit.results.saved_model import about_model, load_model
+from small_vit.results.saved_model import about_model, load_model, model_fingerprint
 from small_vit.settings import Settings
 
 BACKBONE = "backbone"
@@ -48,9 +47,7 @@ def read_source(train):
     path = Path(train.init_from)
     config = read_model_config(path)
     model, class_names = load_model(path)
-    file = path / "model.keras" if path.is_dir() else path
-    fingerprint = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return Source(train.init_name, model, config, list(class_names), fingerprint)
+    return Source(train.init_name, model, config, list(class_names), model_fingerprint(path))
 
 
 def read_model_config(path):

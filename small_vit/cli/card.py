@@ -6,9 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import import_keras_for
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +25,7 @@ class CardOptions:
         """Check the options, and import Keras on the run's backend."""
         if self.samples < 0:
             raise InputError(f"--samples must be at least 0. Received: {self.samples}.")
-        prefer_backend_of(self.run)
-        import_keras()
+        import_keras_for(self.run)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import tyro
 
-from small_vit.cli.finished_run import FinishedRunOptions
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import FinishedRunOptions, import_keras_for
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.quiet import import_keras
 
 SAMPLES = 8
 """Test images to choose from."""
@@ -48,8 +46,7 @@ def main(arguments, prog="small-vit demo"):
     with exit_on_input_error():
         if options.port is not None and not 1 <= options.port <= 65535:
             raise InputError(f"--port must be from 1 to 65535. Received: {options.port}.")
-        prefer_backend_of(options.run)
-        import_keras()
+        import_keras_for(options.run)
         from small_vit.deploy.demo import DemoModel, build_page, serve
 
         runs = [options.run] if options.compare is None else [options.run, options.compare]

@@ -7,10 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from small_vit.cli.finished_run import FinishedRunOptions
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import FinishedRunOptions, import_keras_for
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ def main(arguments, prog="small-vit evaluate"):
     with exit_on_input_error():
         if options.batch_size < 1:
             raise InputError(f"--batch-size must be at least 1. Received: {options.batch_size}.")
-        prefer_backend_of(options.run)
-        import_keras()
+        import_keras_for(options.run)
         if options.images is None:
             return _on_test_set(options)
         if options.data_dir is not None:

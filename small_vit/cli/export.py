@@ -8,11 +8,9 @@ from typing import Literal
 
 import tyro
 
-from small_vit.cli.finished_run import FinishedRunOptions
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import FinishedRunOptions, import_keras_for
 from small_vit.deploy.formats import FORMATS
 from small_vit.errors import exit_on_input_error
-from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,7 @@ def main(arguments, prog="small-vit export"):
     """
     options = tyro.cli(CommandLine, args=arguments, prog=prog)
     with exit_on_input_error():
-        _choose_backend(options)
-        import_keras()
+        _import_keras(options)
         from small_vit.deploy.export import export_run
 
         folder, about = export_run(
@@ -72,13 +69,11 @@ def main(arguments, prog="small-vit export"):
         return _report(folder, about)
 
 
-def _choose_backend(options):
-    """Take the backend that writes the format best, unless another is asked for."""
-    if "KERAS_BACKEND" not in os.environ:
-        if options.format == "keras":
-            prefer_backend_of(options.run)
-        else:
-            os.environ["KERAS_BACKEND"] = next(iter(FORMATS[options.format].writers))
+def _import_keras(options):
+    """Import Keras on the backend that writes the format best, unless another is asked for."""
+    if options.format != "keras":
+        os.environ.setdefault("KERAS_BACKEND", next(iter(FORMATS[options.format].writers)))
+    import_keras_for(options.run)
 
 
 def _report(folder, about):

@@ -6,10 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from small_vit.cli.finished_run import FinishedRunOptions
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import FinishedRunOptions, import_keras_for
 from small_vit.errors import InputError, exit_on_input_error
-from small_vit.quiet import import_keras
 
 DESCRIPTION = """Measure how well a run's trained model serves with a few images of each class.
 
@@ -64,8 +62,7 @@ def main(arguments, prog="small-vit few-shot"):
     options = tyro.cli(CommandLine, args=arguments, prog=prog, description=description)
     with exit_on_input_error():
         _check(options)
-        prefer_backend_of(options.run)
-        import_keras()
+        import_keras_for(options.run)
         from small_vit.data.folder.listing import refuse_inside_images
         from small_vit.report.few_shot import write_few_shot
         from small_vit.training.few_shot import load_subjects, measure

@@ -8,11 +8,10 @@ from typing import Literal
 
 import tyro
 
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import import_keras_for
 from small_vit.data.folder.listing import walk
 from small_vit.errors import InputError, exit_on_input_error
 from small_vit.progress_bar import image_bar
-from small_vit.quiet import import_keras
 
 BATCH_SIZE = 32
 """Images in a batch."""
@@ -67,8 +66,7 @@ def main(arguments, prog="small-vit predict"):
             raise InputError(f"--csv must name a file. Received: the folder {options.csv}.")
 
         files = [file for path in options.images for file in _files_in(path)]
-        prefer_backend_of(options.model)
-        import_keras()
+        import_keras_for(options.model)
         from small_vit.results.image_predictions import predict_files
         from small_vit.results.saved_model import about_model, kind_of_outputs, load_model
 

@@ -82,12 +82,6 @@ def _value_of(flag, arguments):
     return parser.parse_known_args(arguments)[0].value
 
 
-def prefer_backend_of(directory):
-    """Use the backend of a run, unless --backend or KERAS_BACKEND names another."""
-    if "KERAS_BACKEND" not in os.environ and (backend := backend_of(directory)) in BACKENDS:
-        os.environ["KERAS_BACKEND"] = backend
-
-
 def backend_of(directory):
     """Return the backend of the run or sweep in `directory`; None if no file there says it."""
     for path in (directory / "environment.json", directory / "sweep.json"):

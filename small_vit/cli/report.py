@@ -4,10 +4,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from small_vit.cli.finished_run import FinishedRunOptions
-from small_vit.cli.process import prefer_backend_of
+from small_vit.cli.finished_run import FinishedRunOptions, import_keras_for
 from small_vit.errors import exit_on_input_error
-from small_vit.quiet import import_keras
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,7 @@ def main(arguments, prog="small-vit report"):
     """
     options = tyro.cli(CommandLine, args=arguments, prog=prog)
     with exit_on_input_error():
-        prefer_backend_of(options.run)
-        import_keras()
+        import_keras_for(options.run)
         from small_vit.report.rewrite import rewrite_report
 
         print(f"Written to {rewrite_report(options.run, options.data_dir)}")

@@ -27,6 +27,7 @@ from small_vit.results.saved_model import calibrated
 from small_vit.training.assemble import assemble
 from small_vit.training.devices import precision
 from small_vit.training.prepare import make_deterministic, prepare
+from small_vit.training.start import parameter_count
 from small_vit.training.train import train
 
 
@@ -168,9 +169,7 @@ def _about_experiment(config, prepared, classifier, environment):
         "seed": config.train.seed,
         "changes": changes_from_recipe(config),
         "train_examples": len(prepared.train),
-        "trainable_parameters": sum(
-            int(np.prod(weight.shape)) for weight in classifier.trainable_weights
-        ),
+        "trainable_parameters": parameter_count(classifier.trainable_weights),
         "forward_flops": 2 * multiply_adds.total,
         "epochs": config.train.epochs,
         "passes_per_epoch": config.train.passes_per_epoch,

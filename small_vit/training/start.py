@@ -96,7 +96,7 @@ def initialize(classifier, config, class_names, source):
         lines = _describe(initialized, source.name)
     frozen = freeze(classifier, config.train.freeze)
     if source is not None or frozen:
-        trained = _count(classifier.trainable_weights)
+        trained = parameter_count(classifier.trainable_weights)
         lines.append(f"{trained:,} parameters are trained, {frozen:,} are frozen.")
     return lines
 
@@ -127,7 +127,7 @@ def freeze(classifier, names):
     Raises:
         InputError: if it has no such layer, or nothing would be left to train.
     """
-    before = _count(classifier.trainable_weights)
+    before = parameter_count(classifier.trainable_weights)
     layers = {layer.name: [layer] for layer in classifier.layers if layer.trainable_weights}
     layers[BACKBONE] = backbone_and_head(classifier)[0].layers
     unknown = [name for name in names if name not in layers]
@@ -140,11 +140,12 @@ def freeze(classifier, names):
     for name in names:
         for layer in layers[name]:
             layer.trainable = False
-    after = _count(classifier.trainable_weights)
+    after = parameter_count(classifier.trainable_weights)
     if not after:
         raise InputError(f"freeze must leave layers to train. Received: {', '.join(names)}.")
     return before - after
 
 
-def _count(variables):
+def parameter_count(variables):
+    """Return the number of parameters in variables."""
     return sum(math.prod(variable.shape) for variable in variables)

@@ -278,5 +278,5 @@ def test_the_backend_is_one_that_can_write_the_format(tmp_path, monkeypatch):
     (tmp_path / "environment.json").write_text('{"backend": "jax"}')
     for format, backend in (("keras", "jax"), ("onnx", "tensorflow")):
         monkeypatch.delenv("KERAS_BACKEND", raising=False)
-        command._choose_backend(command.CommandLine(run=tmp_path, format=format))
+        command._import_keras(command.CommandLine(run=tmp_path, format=format))
         assert os.environ["KERAS_BACKEND"] == backend

@@ -147,7 +147,7 @@ def _epochs_table(results):
     """The Keras example's log next to our runs. Its rate is constant, so epochs are comparable."""
     published = read_published_log(results / "published" / "keras_example_log.csv")
     histories = read_histories_file(results / "epochs" / "keras-example.jsonl")
-    groups = rows_by_backend(history for history in histories if not history.other_changes)
+    groups = rows_by_backend(history for history in histories if not history.changes)
     return "\n\n".join(_epochs_part(published, runs) for runs in groups.values() or [[]])
 
 

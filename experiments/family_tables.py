@@ -28,26 +28,32 @@ def family_table(results):
             missing.append(not_yet_run(sweep_command("families", recipe)))
         for group in groups:
             summaries = summarise(SWEEPS["families"].arms(RECIPES[recipe]()), group)
-            lines += [_line(summary) for summary in summaries if summary.rows]
+            work = _work(summaries[0]) if summaries[0].rows else None
+            lines += [_line(summary, work) for summary in summaries if summary.rows]
             missing += rest_to_run(summaries, "families", recipe)
             rows += group
     if not rows:
         return "\n\n".join(missing)
     table = [
-        "| recipe | model | parameters | FLOPs | top-1 % | − vit | epochs | s / epoch | minutes "
-        "| n |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| recipe | model | parameters | FLOPs | top-1 % | − vit | epochs | work | s / epoch "
+        "| minutes | n |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *lines,
         "",
         "Test set, last epoch, mean ± 95 % interval over n seeds; the difference from the plain "
-        "ViT is paired by seed. FLOPs are of one image's forward pass. Minutes: median of a whole "
-        "run.",
+        "ViT is paired by seed. FLOPs are of one image's forward pass. Work: FLOPs of the "
+        "whole training over those of the plain ViT. Minutes: median of a whole run.",
         *where_run(rows),
     ]
     return "\n\n".join(["\n".join(table), *missing])
 
 
-def _line(summary):
+def _work(summary):
+    """FLOPs of an arm's forward passes over its epochs, for one training image."""
+    return summary.rows[0].epochs * summary.rows[0].forward_flops
+
+
+def _line(summary, work_of_vit):
     rows = summary.rows
     difference = summary.difference.percent(sign=True) if summary.difference else ""
     cells = [
@@ -58,6 +64,7 @@ def _line(summary):
         summary.accuracy.percent(),
         difference,
         str(rows[0].epochs),
+        f"× {_work(summary) / work_of_vit:.2f}" if work_of_vit else "",
         f"{np.median([row.seconds_per_epoch for row in rows]):.1f}",
         f"{np.median([row.seconds for row in rows]) / 60:.1f}",
         str(len(rows)),

@@ -89,18 +89,17 @@ class DataConfig(Settings):
     """Seed of the division of a folder's images. It is not the seed of the training, so that all
     seeds are tested on the same images (dataset folder only)."""
     group_by: str | None = None
-    """Regular expression on a file's path. Images for which it matches the same text, or the same
-    groups of it, stay on one side of the split: of one patient, scene or burst (dataset folder
-    only)."""
+    """Regular expression on a file's path. Images with the same match, or the same capture groups,
+    stay in one part of the split: those of one patient, scene or burst (dataset folder only)."""
     fit: Literal["crop", "squash", "pad"] = "crop"
     """How an image becomes image_size: crop its centre to the proportions, squash it, or pad it
     with black (dataset folder only)."""
     skip_unreadable: bool = False
     """Leave out files that cannot be read as images (dataset folder only)."""
     drop_duplicates: bool = False
-    """Leave out images that occur twice: all copies of one with several labels, else all but one,
-    which stays in the test set if it is in there. Of images that only look alike, those in training
-    or validation go if another is in a later part (dataset folder only)."""
+    """Leave out images that occur more than once: all copies if their labels differ, otherwise all
+    but one, preferably one in the test set. Images in training or validation that only look like
+    one in a later part are left out too (dataset folder only)."""
     positive: str | None = None
     """Of two classes, the one that precision, recall, F1 and the threshold are about. Default: the
     rarer one in training."""
@@ -169,14 +168,14 @@ class TrainConfig(Settings):
     final_learning_rate: float = 0.0
     """Where the cosine ends (warmup_cosine only)."""
     weight_decay: float = 1e-4
-    """AdamW's weight decay, under the decay rule below."""
+    """Weight decay of the optimizer; AdamW's is under the decay rule below."""
     decay_rule: Literal["decoupled", "scaled"] = "decoupled"
     """Fraction by which a step shrinks each weight: weight_decay (tensorflow-addons) or
     learning rate x weight_decay (Keras, PyTorch)."""
     optimizer: Literal["adamw", "sgd", "muon", "lion", "schedule-free"] = "adamw"
     """AdamW, or Keras's SGD, Muon, Lion or ScheduleFreeAdamW."""
     momentum: float = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD, in Nesterov's form."""
     adam_epsilon: float = 1e-7
     """Added to the root of AdamW's second moment."""
     clip_norm: float = 0.0
@@ -199,10 +198,10 @@ class TrainConfig(Settings):
     balanced_sampling: bool = False
     """Draw the images of an epoch so that all classes are equally frequent, with repetition."""
     sam_rho: float = 0.0
-    """Sharpness-aware minimisation: radius of the step to the gradient's point (for instance 0.05,
-    or 0.5 with sam_adaptive). 0 trains without."""
+    """Sharpness-aware minimisation: distance by which the weights are perturbed before the gradient
+    is taken (for instance 0.05, or 0.5 with sam_adaptive). 0 trains without."""
     sam_adaptive: bool = False
-    """Scale that step by the size of each weight (ASAM)."""
+    """Scale the perturbation by the size of each weight (ASAM)."""
     keep: Literal["last", "best"] = "last"
     """Weights that are tested and saved: of the last epoch, or of the epoch with the highest
     validation accuracy."""

@@ -40,7 +40,7 @@ def write_text(path, text):
 
 
 def write_csv(path, columns, rows):
-    """Write a table to `path`, whole or not at all; file names in it may be no text.
+    """Write a table to `path`, whole or not at all; file names in it may be invalid UTF-8.
 
     Args:
         path: The file.

@@ -19,7 +19,6 @@ class Settings:
 
     A value that can be written in several ways is stored in one, so that equal settings compare
     equal. Where a float is expected, 3 becomes 3.0. A size (32, 32) becomes 32, and a list a tuple.
-    A stride equal to the patch size becomes None, and kinds of variables are sorted.
     """
 
     def __post_init__(self):

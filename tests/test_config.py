@@ -15,7 +15,7 @@ from small_vit import (
     create_vit_classifier,
 )
 from small_vit.errors import InputError
-from small_vit.models.registry import named_model
+from small_vit.models.registry import model_config, named_model
 from small_vit.recipes import PUBLISHED, RECIPES, changes_from_recipe, vanilla
 from small_vit.sizes import as_pair
 from small_vit.sweeps.named import training_images
@@ -263,6 +263,12 @@ def test_settings_that_would_do_nothing_or_twice_the_same_are_refused():
         TrainConfig(sam_adaptive=True)
     with pytest.raises(InputError, match="together they correct twice"):
         TrainConfig(balanced_sampling=True, class_weights=("balanced",))
+
+
+@pytest.mark.parametrize("kind", ["vit", "cct"])
+def test_an_mlp_has_as_many_units_as_its_ratio_says(kind):
+    config = model_config(kind, projection_dim=100, num_heads=2, mlp_ratio=2.3)
+    assert config.mlp_units == 230
 
 
 def test_no_class_weights_are_none():

@@ -118,16 +118,18 @@ def warp(images, matrices):
     top, left = ops.floor(source_y), ops.floor(source_x)
     part_down, part_right = source_y - top, source_x - left
 
+    # In half precision the four weights would not sum to one.
     def tap(row, column, weight):
         pixels = take_pixels(images, _reflect(row, height), _reflect(column, width))
-        return pixels * ops.cast(weight, images.dtype)[..., None]
+        return ops.cast(pixels, "float32") * weight[..., None]
 
-    return (
+    warped = (
         tap(top, left, (1 - part_down) * (1 - part_right))
         + tap(top, left + 1, (1 - part_down) * part_right)
         + tap(top + 1, left, part_down * (1 - part_right))
         + tap(top + 1, left + 1, part_down * part_right)
     )
+    return ops.cast(warped, images.dtype)
 
 
 def _reflect(position, length):

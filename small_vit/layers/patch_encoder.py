@@ -151,7 +151,7 @@ class PatchEncoder(keras.layers.Layer):
 
 
 def _sincos(positions, dim):
-    """Sines, then cosines, of `positions` at dim / 2 wavelengths from 2 pi to 10,000 * 2 pi."""
+    """Sines, then cosines, of `positions` at dim / 2 wavelengths from 2 pi to below 20,000 pi."""
     frequencies = 1.0 / 10_000 ** (np.arange(dim // 2) / (dim / 2))
     angles = positions[:, None] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)

@@ -19,16 +19,16 @@ from small_vit.sizes import as_pair
 __all__ = ["from_state_dict", "read_state_dict"]
 
 _EPSILON = 1e-5
-"""Epsilon of all LayerNorms there: PyTorch's default."""
+"""Epsilon of all LayerNorms in the PyTorch models: PyTorch's default."""
 
 
 @dataclass(frozen=True)
 class _Tokenization:
-    """How a model there shifts its images.
+    """How a PyTorch model shifts its images.
 
     Attributes:
         shifts: Directions of the copies, as in `ShiftedPatchTokenization`.
-        order: For each copy here, its place among the copies there.
+        order: For each copy in this package, its place among those of the PyTorch model.
         shift: Length of a shift in pixels. Default: half a patch.
     """
 
@@ -59,8 +59,8 @@ def from_state_dict(state, image_size, num_heads, pool="cls", mean=0.0, std=1.0)
             names tell which model it is from: the paper's ViT with or without SPT and LSA,
             vit-pytorch's `ViT`, or its `vit_for_small_dataset.ViT`.
         image_size: Side of the images in pixels, or (height, width). Patches are square.
-        num_heads: `heads` there, which no weight shows; in the paper 12.
-        pool: `pool` there: "cls", or "mean" of all tokens, the class token included.
+        num_heads: `heads` of the PyTorch model, which no weight shows; in the paper 12.
+        pool: Its `pool`: "cls", or "mean" of all tokens, the class token included.
         mean, std: Those of torchvision's `Normalize`: a float, or one for each channel. Default:
             images are only divided by 255, as by `ToTensor`.
 

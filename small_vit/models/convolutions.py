@@ -35,7 +35,7 @@ class Convolutions:
 
     def apply(self, x):
         """Return the feature map of images: `(batch, height, width, channels)`, both."""
-        import keras  # Only here: a config's `--help` does without.
+        import keras  # Here, so that `--help` need not import it.
 
         last = {"data_format": "channels_last"}
         for number, channels in enumerate(self.channels):

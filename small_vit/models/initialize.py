@@ -55,8 +55,10 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
         `Initialized`.
 
     Raises:
-        InputError: if family, patch size or channels differ, or a variable before the head is
-            missing in the source or has another shape there. The classifier is then unchanged.
+        InputError: if the families, the numbers of channels, or settings that give the weights
+            another meaning differ (patch size and shifts, for instance), or a variable before the
+            head is missing in the source or has another shape there. The classifier is then
+            unchanged.
 
     Source: Dosovitskiy et al., arXiv 2010.11929, section 3.2.
     """
@@ -97,8 +99,21 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
     )
 
 
+_OF_SOURCE = (
+    "kind",
+    "patch_size",
+    "shifts",
+    "shift_ratio",
+    "position_embedding",
+    "temperature_form",
+    "mlp_output_activation",
+    "norm_epsilon",
+)
+"""Settings that give the same weights another meaning."""
+
+
 def _refuse_another_model(config, source_config):
-    for name in ("kind", "patch_size"):
+    for name in _OF_SOURCE:
         here, there = getattr(config, name, None), getattr(source_config, name, None)
         if here != there:
             raise InputError(

@@ -1,4 +1,4 @@
-"""The parts of a model's work, which each family names."""
+"""The base class of each family's count of multiply-adds."""
 
 from dataclasses import astuple
 

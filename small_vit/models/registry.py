@@ -191,7 +191,7 @@ def backbone_and_head(classifier):
         Two `keras.Model`s: "backbone", from raw images to features `(batch, features)`, and "head",
         from these to logits `(batch, num_classes)`.
     """
-    import keras  # Only here: a config's `--help` does without.
+    import keras  # Here, so that `--help` need not import it.
 
     features = classifier.get_layer("pooling").output
     return (

@@ -104,7 +104,7 @@ def weights_by_path(state, tokenization, num_heads, pool):
 
 
 class _Weights:
-    """Weights on their way: out of `state` by their names there, into `values` by path."""
+    """Moves weights out of `state`, by their PyTorch names, into `values`, by path."""
 
     def __init__(self, state):
         self.state = state

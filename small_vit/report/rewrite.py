@@ -10,7 +10,7 @@ from small_vit.data import Dataset, fingerprint, load_data
 from small_vit.errors import InputError
 from small_vit.report.run_report import write_report
 from small_vit.results.evaluation import evaluate
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import load_model
 from small_vit.results.threshold import positive_class
@@ -65,7 +65,7 @@ def evaluate_run(path, data_dir=None, batch_size=256):
             "that it was trained on. Restore them, or give new images as small-vit evaluate RUN "
             "DIR."
         )
-    logits = predict_logits(model, dataset.test, batch_size)
+    logits = predict_split(model, dataset.test, batch_size)
     positive = positive_class(data.positive, dataset.class_names, dataset.train.labels)
     threshold = result.metrics.get("threshold")
     measured = evaluate(logits, dataset.test.labels, positive, threshold=threshold)

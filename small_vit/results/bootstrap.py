@@ -20,13 +20,19 @@ COPIES_AT_ONCE = 2**20
 
 
 def bootstrap_intervals(logits, labels, positive=None, resamples=1000, seed=0):
-    """Return the 95 % bootstrap interval of each of `full_metrics`.
+    """Return the 95 % bootstrap interval of each of `full_metrics` but the calibration error.
 
     Images are drawn with replacement within each class, and the interval is from the 2.5th to the
-    97.5th percentile of the metric. Some metrics are higher on few images than on many: calibration
-    error, average precision, precision of many classes. A resample, which has fewer different
-    images, is higher still. Both biases are about the mean difference of the resamples from the
-    measured value, so the percentiles are moved by twice that, but not beyond the measured value.
+    97.5th percentile of the metric. Some metrics are higher on few images than on many: average
+    precision, precision of many classes. A resample, which has fewer different images, is higher
+    still. Both biases are about the mean difference of the resamples from the measured value, so
+    the percentiles are moved by twice that, but not beyond the measured value. With ten images of
+    each of ten classes, the interval of average precision still covers the true value in only about
+    83 of 100 cases, that of accuracy in about 95.
+
+    The calibration error has no interval. It cannot be below 0, so near 0 most of what is measured
+    is noise, and a resample adds less noise of its own than that: for a calibrated model such
+    intervals covered the true value in fewer than half of the cases.
 
     The interval says how far a metric may differ on other test images of the same kind, for this
     one trained model and these numbers of images per class. It does not cover another training (the
@@ -57,6 +63,7 @@ def bootstrap_intervals(logits, labels, positive=None, resamples=1000, seed=0):
     measured = metrics.of(np.ones((len(labels), 1)))
     parts = [metrics.of(copies) for copies in resample(labels[order], resamples, seed)]
     intervals = {}
+    del measured["calibration_error"]
     for name, (value,) in measured.items():
         values = np.concatenate([part[name] for part in parts])
         bias = values.mean() - value
@@ -163,9 +170,9 @@ class ResampledMetrics:
 class _Ranking:
     """ROC-AUC and average precision of one class in many resamples.
 
-    Both need sums at the scores of the class's own images alone, here called levels, from the
-    highest score down: of the class (hits) and of others (misses) from one level to the next, and
-    of others exactly at a level (ties).
+    A level is a score that an image of the class has; the highest level is the first. At each level
+    the copies of these images are counted: those of the class (hits), others with a score down to
+    this level and below the one before (misses), and others with exactly this score (ties).
     """
 
     def __init__(self, scores, is_class):

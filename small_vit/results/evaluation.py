@@ -19,7 +19,7 @@ class Evaluation:
         metrics: Dict of floats: `full_metrics`. A calibrated model also has `temperature` and
             `calibration_error_before`; two classes with validation images also `threshold` and
             `metrics_at` it.
-        intervals: `[low, high]` of each of `full_metrics`, by `bootstrap_intervals`.
+        intervals: `[low, high]` by metric, from `bootstrap_intervals`.
     """
 
     logits: np.ndarray

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from small_vit.errors import InputError
 from small_vit.models.registry import backbone_and_head
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 
 PENALTIES = tuple(2.0**power for power in range(-10, 21, 2))
 """Values of l2 to choose from."""
@@ -101,8 +101,7 @@ def features_of(backbone, split, batch_size=256, on_batch=lambda images: None):
     features = []
     for first in range(0, len(split), batch_size):
         batch = split.subset(slice(first, first + batch_size))
-        # A model trained in half precision has features of half precision.
-        features.append(predict_logits(backbone, batch, batch_size).astype("float32"))
+        features.append(predict_split(backbone, batch, batch_size))
         on_batch(len(batch))
     return np.concatenate(features)
 

@@ -17,7 +17,9 @@ class History:
     """What a run has measured, epoch by epoch.
 
     Attributes:
-        recipe, dataset, arm, seed, precision, changes: As in `Result`.
+        recipe, dataset, arm, seed, precision: As in `Result`.
+        changes: As in `Result`. At a constant rate without the number of epochs, which then changes
+            none of them: a longer run goes on where a shorter one ended.
         backend, device, commit, command: Of the process that started the run.
         resumed: Commits of the processes that resumed it.
         epochs: One dict per epoch, as in history.csv.
@@ -37,15 +39,10 @@ class History:
     epochs: list[dict]
 
     @property
-    def other_changes(self):
-        """The changes except the number of epochs, which changes no epoch at a constant rate."""
-        return [change for change in self.changes if not change.startswith("train.epochs:")]
-
-    @property
     def of(self):
-        """The identity of the run. Its number of epochs is not part of it."""
+        """What two histories share if one is the start of the other."""
         run = (self.recipe, self.dataset, self.arm, self.seed, self.precision, self.backend)
-        return *run, *self.other_changes
+        return *run, *self.changes
 
 
 def history_of(directory):
@@ -60,6 +57,9 @@ def history_of(directory):
     if not epochs:
         raise InputError(f"The run in {directory} has not finished an epoch.")
     environment = read_json(run / "environment.json")
+    changes = changes_from_recipe(config)
+    if config.train.schedule == "constant":
+        changes = [change for change in changes if not change.startswith("train.epochs:")]
     resumed = [process["commit"] for process in environment.get("resumed", [])]
     return History(
         recipe=config.recipe,
@@ -67,7 +67,7 @@ def history_of(directory):
         arm=config.arm,
         seed=config.train.seed,
         precision=config.train.precision,
-        changes=changes_from_recipe(config),
+        changes=changes,
         **{name: environment[name] for name in ("backend", "device", "commit", "command")},
         resumed=resumed,
         epochs=epochs,

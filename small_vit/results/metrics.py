@@ -39,9 +39,9 @@ def basic_metrics(logits, labels):
 def full_metrics(logits, labels, positive=None):
     """Return the metrics of the final test.
 
-    Precision of a class that is never predicted is 0, and so is recall of one that has no image. A
-    class that is neither does not count. Micro means are left out, since each equals the accuracy;
-    so does `recall_weighted`.
+    Precision of a class that is never predicted is 0, and so is recall of one that has no image.
+    The means are without classes that have no image and are never predicted. There are no micro
+    means, since each equals the accuracy; so does `recall_weighted`.
 
     Args:
         logits: `(examples, classes)`.

@@ -7,16 +7,16 @@ from small_vit import hosts
 from small_vit.data.tf_data import without_autotuning
 
 
-def predict_logits(model, split, batch_size=256):
-    """Return a model's logits for the images of a split; images are read part by part.
+def predict_split(model, split, batch_size=256):
+    """Return a model's outputs for the images of a split; images are read part by part.
 
     Args:
-        model: Maps images to logits.
+        model: Maps images to outputs, for instance logits or features.
         split: `Split`.
         batch_size: Images per batch.
 
     Returns:
-        float32 array `(examples, classes)`.
+        float32 array `(examples, outputs)`.
     """
     parts = split.parts(multiple=batch_size)
     return np.concatenate([_predict(model, images, batch_size) for images in parts])
@@ -31,12 +31,13 @@ def _predict(model, images, batch_size):
     padding = -len(images) % batch_size
     padded = np.pad(images, ((0, padding), (0, 0), (0, 0), (0, 0)))
     if hosts.several():
-        logits = hosts.predict(model, padded, batch_size)
+        outputs = hosts.predict(model, padded, batch_size)
     elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         batches = tf.data.Dataset.from_tensor_slices(padded).batch(batch_size)
-        logits = model.predict(without_autotuning(batches), verbose=0)
+        outputs = model.predict(without_autotuning(batches), verbose=0)
     else:
-        logits = model.predict(padded, batch_size=batch_size, verbose=0)
-    return logits[: len(images)]
+        outputs = model.predict(padded, batch_size=batch_size, verbose=0)
+    # A model in half precision has features of half precision.
+    return outputs[: len(images)].astype("float32")

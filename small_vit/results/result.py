@@ -54,13 +54,30 @@ class Result:
     """Peak resident memory of the process at the end of the run. Earlier runs in the same process
     are included. None if the system does not report it."""
     intervals: dict[str, list[float]] = field(default_factory=dict)
-    """`[low, high]` of each metric: its 95 % bootstrap interval over the test images."""
+    """`[low, high]` by metric: its 95 % bootstrap interval over the test images."""
     kept_epoch: int | None = None
     """The epoch whose weights are tested, counted from 1, for a run that keeps the best."""
     stopped_after: int | None = None
     """Epochs that were trained, for a run that stopped early (`patience`)."""
     config_hash: str = ""
     """Hash of the config; set when the result becomes a row (`small_vit.results.rows`)."""
+
+    @property
+    def trained_epochs(self):
+        """Number of epochs that were trained."""
+        return self.epochs if self.stopped_after is None else self.stopped_after
+
+
+def length(runs):
+    """Say how long runs were trained: "8 (3 passes each)", "50, stopped after 31 to 40".
+
+    Args:
+        runs: List of `Result`.
+    """
+    planned = dict.fromkeys(f"{run.epochs}{passes_suffix(run)}" for run in runs)
+    stopped = sorted({run.stopped_after for run in runs if run.stopped_after is not None})
+    early = f", stopped after {' to '.join(map(str, stopped[:1] + stopped[1:][-1:]))}"
+    return " or ".join(planned) + (early if stopped else "")
 
 
 def passes_suffix(run):

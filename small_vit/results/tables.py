@@ -7,7 +7,7 @@ import numpy as np
 from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES
 from small_vit.recipes import PUBLISHED
-from small_vit.results.result import passes_suffix
+from small_vit.results.result import length
 from small_vit.results.statistics import Estimate, pair_by_seed
 
 
@@ -86,8 +86,8 @@ def _captions(results):
         spread = "one seed"
     which = "last" if run.kept_epoch is None else "on validation best"
     what = (
-        f"{run.recipe} on {run.dataset}{changed}: test set, {which} epoch of {run.epochs}"
-        f"{passes_suffix(run)}, {spread}."
+        f"{run.recipe} on {run.dataset}{changed}: test set, {which} epoch of {length(results)}, "
+        f"{spread}."
     )
     captions = [what, *where_run(results)]
     if run.best_on_test:

@@ -1,4 +1,4 @@
-"""Which of two classes is the positive one, and from which probability on an image is of it."""
+"""The positive class of two, and the probability from which on an image is predicted as it."""
 
 import numpy as np
 from sklearn.metrics import (

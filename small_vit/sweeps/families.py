@@ -1,4 +1,4 @@
-"""The families that sweeps compare, each trained for the same amount of work."""
+"""The families that sweeps compare, each trained for about the same amount of work."""
 
 from small_vit.data.registry import image_shape_and_classes
 from small_vit.errors import InputError
@@ -22,8 +22,9 @@ def _plain_vit(config):
 def _family(name, **train):
     """The model of this name, for images of the recipe's size.
 
-    Its epochs are as many as make up the multiply-adds that the plain ViT needs for the recipe's:
-    how long a step takes depends on the machine, but what a run is must not.
+    Its number of epochs is chosen so that its multiply-adds are, as nearly as whole epochs allow,
+    those of the plain ViT in the recipe's epochs. Time is not used, because it differs between
+    machines.
     """
 
     def model(config):
@@ -53,8 +54,9 @@ FAMILY_ARMS = {
         weight_decay=0.06,
         decay_rule="scaled",
     ),
-    # As the paper trains it on CIFAR-10 in batches of 128. There the decay of 1e-4 is part of the
-    # gradient, which momentum adds up to ten times itself; Keras decays apart from the gradient.
+    # As the paper trains it on CIFAR-10 in batches of 128, but with Nesterov's momentum. In the
+    # paper the decay of 1e-4 is part of the gradient, so a momentum of 0.9 makes its effect
+    # 1 / (1 - 0.9) = 10 times as large; Keras decays apart from the gradient.
     "resnet20": _family(
         "resnet20",
         optimizer="sgd",

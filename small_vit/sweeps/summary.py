@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from small_vit.results.result import Result, passes_suffix
+from small_vit.errors import InputError
+from small_vit.results.result import Result, length
 from small_vit.results.rows import config_hash
 from small_vit.results.statistics import Estimate, pair_by_seed
 from small_vit.results.tables import where_run
@@ -37,6 +38,9 @@ def summarise(arms, rows):
     Args:
         arms: List of `Arm`, baselines among them.
         rows: List of `Result`; those of other experiments are left out.
+
+    Raises:
+        InputError: if a seed occurs twice in an arm.
     """
     by_arm = {arm.name: _rows_of(arm, rows) for arm in arms}
     summaries = []
@@ -59,11 +63,18 @@ def summarise(arms, rows):
 
 
 def _rows_of(arm, rows):
-    return [
-        row
-        for row in rows
-        if row.config_hash == config_hash(arm.config.replace(train={"seed": row.seed}))
-    ]
+    found = {}
+    for row in rows:
+        if row.config_hash != config_hash(arm.config.replace(train={"seed": row.seed})):
+            continue
+        run = (row.seed, row.backend, row.precision)
+        if run in found:
+            raise InputError(
+                f"{arm.name} occurs twice among the rows with seed {row.seed} on {row.backend}: "
+                f"{found[run].command!r} and {row.command!r}. Remove one of them."
+            )
+        found[run] = row
+    return list(found.values())
 
 
 def sweep_table(summaries):
@@ -106,10 +117,9 @@ def _line(summary):
 
 def _captions(config, rows):
     which = "last" if config.train.keep == "last" else "on validation best"
-    lengths = dict.fromkeys(f"{row.epochs}{passes_suffix(row)}" for row in rows)
     return [
         f"{config.recipe} on {config.data.name}: test set, {which} epoch of "
-        f"{' or '.join(lengths)}, mean ± 95 % interval over n seeds "
+        f"{length(rows)}, mean ± 95 % interval over n seeds "
         "and their standard deviation; the difference from the baseline is paired by seed.",
         *where_run(rows),
     ]

@@ -25,7 +25,8 @@ def seconds_per_flop(rows):
         Seconds; None without rows.
     """
     times = [
-        row.seconds / (row.epochs * row.passes_per_epoch * row.train_examples * row.forward_flops)
+        row.seconds
+        / (row.trained_epochs * row.passes_per_epoch * row.train_examples * row.forward_flops)
         for row in rows
     ]
     return float(np.median(times)) if times else None

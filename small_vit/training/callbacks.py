@@ -11,7 +11,7 @@ from small_vit import hosts
 from small_vit.layers.transformer_block import transformer_blocks
 from small_vit.results.checkpoint import Checkpoint
 from small_vit.results.metrics import basic_metrics
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 
 SECONDS_BETWEEN_CHECKS = 3.0
 """Seconds between checks that the loss is finite."""
@@ -68,7 +68,7 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Evaluate the model."""
-        logits = predict_logits(self.model, self.split, self.batch_size)
+        logits = predict_split(self.model, self.split, self.batch_size)
         # The last step's loss is from before its update, so it does not show weights it has broken.
         if not np.isfinite(logits).all():
             raise TrainingDiverged("The model's outputs are no longer finite numbers.")
@@ -122,12 +122,13 @@ class RunFiles(keras.callbacks.Callback):
         if hosts.from_first(time.perf_counter() - self.saved >= self.checkpoint_seconds):
             # Training cannot recover from a checkpoint with NaN.
             _require_finite_loss(self.model, f"by step {batch + 1}")
-            self._refuse_broken_weights(batch + 1)
+            self._refuse_broken_weights(f"by step {batch + 1}")
             self._save(Checkpoint(self.history, step=batch + 1, seconds=self._seconds()))
             self.saved = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         """Add the epoch to the history, and save both."""
+        self._refuse_broken_weights(f"after epoch {epoch + 1}")
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(self._seconds(), 3)
@@ -138,11 +139,11 @@ class RunFiles(keras.callbacks.Callback):
         if hosts.is_first():
             self.directory.write_history(self.history)
 
-    def _refuse_broken_weights(self, step):
+    def _refuse_broken_weights(self, when):
         # A step's loss is from before its update, so it does not show weights it has broken.
         for weight in map(keras.ops.convert_to_numpy, self.model.trainable_variables):
             if not np.isfinite(weight).all():
-                raise TrainingDiverged(f"Weights are no longer finite numbers by step {step}.")
+                raise TrainingDiverged(f"Weights are no longer finite numbers {when}.")
 
     def _seconds(self):
         return self.seconds_before + time.perf_counter() - self.started

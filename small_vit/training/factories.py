@@ -21,7 +21,17 @@ def compile_model(model, train, steps_per_epoch, num_classes, class_weights=None
         steps_per_epoch: Steps of one epoch.
         num_classes: Number of classes.
         class_weights: As from `class_weight_values`.
+
+    Raises:
+        InputError: if the weights are to be averaged and the model has a BatchNorm.
     """
+    has_batch_norm = any(each.name == "moving_mean" for each in model.non_trainable_variables)
+    if train.averages_weights and has_batch_norm:
+        raise InputError(
+            "ema_momentum must be 0 and optimizer not 'schedule-free' for a model with BatchNorm: "
+            "its moving statistics are not those of the averaged weights. Received: "
+            f"ema_momentum={train.ema_momentum}, optimizer={train.optimizer!r}."
+        )
     model.compile(
         optimizer=make_optimizer(
             train,
@@ -136,7 +146,7 @@ def class_weight_values(class_weights, class_names, labels):
 
     Args:
         class_weights: As in `TrainConfig`: `("balanced",)`; some `"NAME=WEIGHT"`, where the other
-            classes weigh 1; or `()` or `("none",)`.
+            classes weigh 1; or `()`.
         class_names: Name of class 0, 1, …
         labels: Labels of the training images, whole numbers `(examples,)`.
 
@@ -147,7 +157,7 @@ def class_weight_values(class_weights, class_names, labels):
     Raises:
         InputError: if a name or a weight cannot be used, or a class to be balanced has no images.
     """
-    if class_weights in ((), ("none",)):
+    if not class_weights:
         return None
     if class_weights == ("balanced",):
         return _balanced_weights(class_names, labels)

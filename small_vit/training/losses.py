@@ -171,7 +171,7 @@ class FocalLoss(NegativeLogLikelihood):
         **kwargs: As for `NegativeLogLikelihood`.
 
     Raises:
-        InputError: as for `NegativeLogLikelihood`.
+        InputError: as for `NegativeLogLikelihood`, and if `gamma` is negative.
 
     Source: Lin et al., arXiv 1708.02002, section 3.
     """

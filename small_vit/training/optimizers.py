@@ -120,7 +120,8 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
 
     Steps are made by `z`, and `x` is the mean of all z. The model holds
     `y = (1 - beta_1) z + beta_1 x`, where gradients are taken, and in the end x, which is the
-    result. Keras's own leaves y there, and on TensorFlow 2.21 it reads z after it has changed it.
+    result. The decay of y is part of the step of z. Keras's own optimizer leaves y in the model,
+    applies the decay to y, and on TensorFlow 2.21 reads z after it has changed it.
     """
 
     def update_step(self, gradient, variable, learning_rate):
@@ -135,7 +136,10 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         rate = ops.cast(learning_rate, dtype)
         if self.warmup_steps:
             rate = rate * ops.minimum(step / self.warmup_steps, 1)
-        self.assign_sub(z, rate * gradient / (ops.sqrt(corrected) + self.epsilon))
+        change = gradient / (ops.sqrt(corrected) + self.epsilon)
+        if self.weight_decay and self._use_weight_decay(variable):
+            change = change + self.weight_decay * variable
+        self.assign_sub(z, rate * change)
         x = x + (z - x) / step
         self.assign(variable, (1 - self.beta_1) * z + self.beta_1 * x)
 
@@ -145,6 +149,9 @@ class ScheduleFreeAdamW(keras.optimizers.ScheduleFreeAdamW):
         for variable in var_list:
             z = self._momentums[self._get_variable_index(variable)]
             variable.assign(self._average(variable, z))
+
+    def _apply_weight_decay(self, variables):
+        """Do nothing: `update_step` replaces Keras's own rule."""
 
     def _average(self, y, z):
         return (y - (1 - self.beta_1) * z) / self.beta_1

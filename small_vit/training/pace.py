@@ -7,7 +7,7 @@ import keras
 
 from small_vit import hosts
 from small_vit.errors import InputError
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 from small_vit.training.assemble import assemble
 from small_vit.training.devices import precision
 from small_vit.training.prepare import make_deterministic, prepare
@@ -98,7 +98,7 @@ def epochs_within(config, minutes):
 def _predict_seconds(model, split, batch_size):
     """Seconds to classify one image, measured on a few batches after the first."""
     images = split.subset(slice(4 * batch_size))
-    predict_logits(model, images.subset(slice(1)), batch_size)
+    predict_split(model, images.subset(slice(1)), batch_size)
     started = time.perf_counter()
-    predict_logits(model, images, batch_size)
+    predict_split(model, images, batch_size)
     return (time.perf_counter() - started) / len(images)

@@ -20,7 +20,7 @@ from small_vit.report.run_report import write_report
 from small_vit.results.checkpoint import Checkpoint
 from small_vit.results.environment import describe_environment, peak_memory_mb
 from small_vit.results.evaluation import evaluate
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 from small_vit.results.result import Result
 from small_vit.results.run_directory import RunDirectory, new_path
 from small_vit.results.saved_model import calibrated
@@ -134,12 +134,12 @@ def _predict(model, train, prepared):
     something is chosen on them: a temperature, a threshold.
     """
     dataset, validation = prepared.dataset, prepared.validation
-    test_logits = predict_logits(model, dataset.test, train.batch_size)
+    test_logits = predict_split(model, dataset.test, train.batch_size)
     chooses = train.calibrate or prepared.positive is not None
     if not chooses or validation is None or validation is dataset.test:
         return test_logits, None
     return test_logits, (
-        predict_logits(model, validation, train.batch_size),
+        predict_split(model, validation, train.batch_size),
         validation.labels,
     )
 

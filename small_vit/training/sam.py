@@ -13,7 +13,7 @@ ETA = 0.01
 
 
 def perturbation(gradients, sizes, rho):
-    """Return the way from the weights to the point at which their gradient is taken.
+    """Return the perturbation: what to add to the weights before the second gradient is taken.
 
     It is rho * T^2 g / |T g|, where g is the gradient and T the sizes, and the norm is over all
     variables together. A factor in g, such as a loss scale, cancels. If g is 0, so is the result.
@@ -21,7 +21,7 @@ def perturbation(gradients, sizes, rho):
     Args:
         gradients: List with a tensor for each variable, or None if the loss does not depend on it.
         sizes: List with a tensor or number for each variable: 1 in SAM.
-        rho: Length of the way, at least 0.
+        rho: Length of the perturbation, at least 0.
 
     Returns:
         List of tensors like the gradients, and 0 for None.
@@ -69,8 +69,8 @@ class _OnJax(_SharpnessAware):
             return loss(weights, *arguments)
         fixed = jax.lax.stop_gradient(weights)
         gradients, results = jax.grad(loss, has_aux=True)(fixed, *arguments)
-        way = self._perturbation(fixed, gradients)
-        moved = [weight + step for weight, step in zip(weights, way, strict=True)]
+        offsets = self._perturbation(fixed, gradients)
+        moved = [weight + offset for weight, offset in zip(weights, offsets, strict=True)]
         perturbed_loss, _ = loss(moved, *arguments)
         return perturbed_loss, results
 
@@ -78,8 +78,9 @@ class _OnJax(_SharpnessAware):
 class _OnVariables(_SharpnessAware):
     """For the backends on which a step reads and writes the variables themselves.
 
-    They never hold the perturbed weights: in the second pass these stand in for them, as the states
-    of before the step do, so that its masks are those of the first. Its own states are dropped.
+    The variables never hold the perturbed weights. The second pass runs in a `StatelessScope`, in
+    which the perturbed weights and the states from before the step replace them. So both passes
+    draw the same masks, and the state changes of the second are discarded.
     """
 
     def _forward(self, x, y, sample_weight):
@@ -93,10 +94,10 @@ class _OnVariables(_SharpnessAware):
 
     def _moved(self, gradients):
         weights = [ops.convert_to_tensor(variable) for variable in self.trainable_variables]
-        way = self._perturbation(weights, gradients)
-        return [weight + step for weight, step in zip(weights, way, strict=True)]
+        offsets = self._perturbation(weights, gradients)
+        return [weight + offset for weight, offset in zip(weights, offsets, strict=True)]
 
-    def _standing_in(self, weights, states):
+    def _replacing(self, weights, states):
         variables = self.trainable_variables + self.non_trainable_variables
         values = zip(variables, weights + states, strict=True)
         return keras.StatelessScope(values, collect_losses=True)
@@ -119,7 +120,7 @@ class _OnTensorFlow(_OnVariables):
             scaled_loss, loss, y_pred = self._forward(*batch)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         moved = self._moved(_sum_over_replicas(gradients))
-        with self._standing_in(moved, states), tf.GradientTape() as tape:
+        with self._replacing(moved, states), tf.GradientTape() as tape:
             tape.watch(moved)
             perturbed_loss, *_ = self._forward(*batch)
         gradients = tape.gradient(perturbed_loss, moved)
@@ -149,7 +150,7 @@ class _OnTorch(_OnVariables):
         weights = [variable.value for variable in self.trainable_variables]
         gradients = torch.autograd.grad(scaled_loss, weights, allow_unused=True)
         moved = self._moved(gradients)
-        with self._standing_in(moved, states):
+        with self._replacing(moved, states):
             perturbed_loss, *_ = self._forward(*batch)
         gradients = torch.autograd.grad(perturbed_loss, moved, allow_unused=True)
         with torch.no_grad():

@@ -26,7 +26,7 @@ def best_epoch(history):
 
 
 def has_stalled(history, patience):
-    """Return whether the last `patience` epochs brought no new best epoch. 0 is for ever.
+    """Return whether the last `patience` epochs brought no new best epoch; never if it is 0.
 
     Args:
         history: List of dicts, one per epoch.

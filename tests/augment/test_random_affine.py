@@ -246,6 +246,13 @@ def test_half_precision_draws_the_same_maps():
     assert np.abs(to_numpy(half) - to_numpy(full)).max() < 0.1
 
 
+def test_half_precision_keeps_a_plain_image():
+    layer = RandomAffine(translation=0.1, seed=1, dtype="mixed_bfloat16")
+    plain = layer(np.ones((8, 16, 16, 3), "float32"), training=True)
+    assert keras.backend.standardize_dtype(plain.dtype) == "bfloat16"
+    np.testing.assert_array_equal(to_numpy(ops.cast(plain, "float32")), 1)
+
+
 def test_integer_images():
     images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype("uint8")
 

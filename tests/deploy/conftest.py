@@ -7,7 +7,7 @@ from small_vit.data import load_data
 from small_vit.recipes import digits
 from small_vit.report.run_report import write_report
 from small_vit.results.metrics import full_metrics
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 from small_vit.results.run_directory import RunDirectory
 from tiny import TINY, tiny_classifier
 
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
     directory = RunDirectory(tmp_path_factory.mktemp("runs") / "tiny")
     config = digits().replace(model=TINY, train={"epochs": 1, "batch_size": 64})
     dataset, model = load_data(config.data, config.model.image_size), tiny_classifier()
-    logits = predict_logits(model, dataset.test)
+    logits = predict_split(model, dataset.test)
     metrics = full_metrics(logits, dataset.test.labels)
     result = made_up_result(
         dataset="digits", arm="spt+lsa", recipe="digits", epochs=1, batch_size=64, metrics=metrics

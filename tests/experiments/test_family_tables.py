@@ -30,17 +30,18 @@ def test_without_rows_it_names_the_commands(tmp_path):
 
 def test_each_family_has_its_cost_and_its_difference_from_the_plain_vit(tmp_path):
     told = {"trainable_parameters": 270_000, "forward_flops": 61_600_000, "epochs": 3}
-    rows = [row("vit", seed=seed, accuracy=0.5 + seed / 10) for seed in range(2)]
+    vit = {"forward_flops": 20_000_000, "epochs": 8}
+    rows = [row("vit", seed=seed, accuracy=0.5 + seed / 10, **vit) for seed in range(2)]
     rows += [
         row("resnet20", seed=seed, accuracy=0.6 + seed / 10, seconds=90.0 + 60 * seed, **told)
         for seed in range(2)
     ]
     append_rows(tmp_path / "families-fashion-mnist.jsonl", rows)
     table = rendered("families", tmp_path)
-    assert "| `fashion-mnist` | vit | 0 | 0.0 M | 55.00 ± 63.53 |  | 0 | 0.0 | 0.0 | 2 |" in table
+    assert "| vit | 0 | 20.0 M | 55.00 ± 63.53 |  | 8 | × 1.00 | 0.0 | 0.0 | 2 |" in table
     assert (
-        "| resnet20 | 270,000 | 61.6 M | 65.00 ± 63.53 | +10.00 ± 0.00 | 3 | 0.0 | 2.0 | 2 |"
-        in table
+        "| resnet20 | 270,000 | 61.6 M | 65.00 ± 63.53 | +10.00 ± 0.00 | 3 | × 1.16 | 0.0 | 2.0 "
+        "| 2 |" in table
     )
     assert "cct-2" not in table
     assert "The rest: `python experiments/ablation.py families --recipe fashion-mnist`" in table

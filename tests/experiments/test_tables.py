@@ -13,8 +13,13 @@ from document_tables import render
 from row_files import RESULTS, ROOT
 from small_vit.errors import InputError
 from small_vit.files import write_json
-from small_vit.recipes import digits, keras_example
-from small_vit.results.histories import History, keep_histories, read_histories_file
+from small_vit.recipes import RECIPES, digits, keras_example
+from small_vit.results.histories import (
+    History,
+    history_of,
+    keep_histories,
+    read_histories_file,
+)
 from small_vit.results.rows import append_rows, as_row, config_hash
 from small_vit.results.run_directory import RunDirectory
 from small_vit.sweeps import SWEEPS
@@ -219,9 +224,21 @@ def history(epochs, **changes):
     return History(**(values | changes), epochs=[{"epoch": n + 1} for n in range(epochs)])
 
 
+@pytest.mark.parametrize(
+    ("recipe", "changes"),
+    [("keras-example", []), ("keras-example-cosine", ["train.epochs: 50 -> 60"])],
+)
+def test_more_epochs_make_another_run_unless_the_rate_is_constant(recipe, changes, tmp_path):
+    run = RunDirectory(tmp_path)
+    environment = dict.fromkeys(("backend", "device", "commit", "command"), "x")
+    run.create(RECIPES[recipe]().replace(train={"epochs": 60}), environment, ["a"])
+    run.write_history([{"epoch": 1}])
+    assert history_of(tmp_path).changes == changes
+
+
 def test_epochs_of_other_runs_stay_and_of_one_run_the_longer_ones(tmp_path):
     path = tmp_path / "epochs.jsonl"
-    longer = history(3, changes=["train.epochs: 50 -> 60"])
+    longer = history(3)
     faster = history(1, changes=["train.learning_rate: 0.001 -> 0.002"])
     other = history(1, backend="tensorflow")
     keep_histories(path, [history(2), faster])

@@ -167,6 +167,12 @@ def test_gray_images_are_seen_as_the_same_images_in_colour(name):
             r"block_0/mlp_hidden/kernel is of shape \(8, 24\) here and of shape \(8, 16\)",
         ),
         ({}, {"patch_size": 2}, r"patch_size must be that of init_from, 4: .* Received: 2\."),
+        (
+            {},
+            {"temperature_form": "multiplier"},
+            "temperature_form must be that of init_from, 'divisor': .* Received: 'multiplier'",
+        ),
+        ({}, {"shifts": "cardinal"}, "shifts must be that of init_from, 'diagonal'"),
         ({}, {"pooling": "mean"}, r"encoder/position_embedding is of shape \(4, 8\) here"),
         ({"pooling": "mean"}, {}, r"encoder/class_token is of shape \(1, 1, 8\) here and missing"),
         ({"channels": 1}, {}, r"init_from must take images of 3 channels.*a model for 1\."),

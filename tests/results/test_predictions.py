@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from small_vit.data import Split
-from small_vit.results.predictions import predict_logits
+from small_vit.results.predictions import predict_split
 
 
 class FirstPixels(keras.Model):
@@ -28,7 +28,7 @@ def test_predict_pads_to_whole_batches_and_trims(examples, part_bytes, monkeypat
     model.compile(run_eagerly=True)
     monkeypatch.setattr(Split.parts, "__defaults__", (part_bytes, 1))
 
-    logits = predict_logits(model, split, batch_size=4)
+    logits = predict_split(model, split, batch_size=4)
 
     np.testing.assert_array_equal(logits, images[:, 0, :, 0])
     assert model.batch_sizes == {4}

@@ -81,6 +81,16 @@ def test_runs_of_several_experiments_are_no_table():
         comparison_table([result("vanilla", 3, 0.5), result("vanilla", 3, 0.6)])
 
 
+def test_the_caption_says_where_runs_stopped_early():
+    rows = [
+        result("vanilla", seed, 0.5, epochs=8, stopped_after=epochs)
+        for seed, epochs in enumerate((5, 3, None, 4))
+    ]
+    assert "last epoch of 8, stopped after 3 to 5, mean" in comparison_table(rows)
+    assert "last epoch of 8, stopped after 5, one seed" in comparison_table(rows[:1])
+    assert "last epoch of 8, one seed" in comparison_table(rows[2:3])
+
+
 def test_an_arm_may_change_what_the_other_has_not():
     changes = ["model.temperature: layer -> head"]
     head = result("spt+lsa", 0, 0.6, changes=changes)

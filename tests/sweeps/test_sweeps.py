@@ -1,5 +1,6 @@
 """The sweeps as data: their arms, the runs they come to, and what their rows show."""
 
+import dataclasses
 import warnings
 from itertools import product
 from pathlib import Path
@@ -260,6 +261,8 @@ def test_time_is_judged_by_flops_and_unknown_without_rows():
     told = {"epochs": 2, "train_examples": 50, "forward_flops": 1000}
     rows = [row(digits(), 0.5, seconds=seconds, **told) for seconds in (10, 30, 80)]
     assert seconds_per_flop(rows) == pytest.approx(0.3e-3)
+    stopped = [dataclasses.replace(each, stopped_after=1) for each in rows]
+    assert seconds_per_flop(stopped) == pytest.approx(0.6e-3)
     assert work(cpu()) == 8 * 45_000 * 28_193_280  # as the measured rows have it
     overlapping = cpu().replace(model={"stride": 2})
     assert work(overlapping) > 3.5 * work(cpu())
@@ -285,6 +288,14 @@ def test_the_summary_pairs_each_arm_with_its_baseline():
     assert "| +2.00 ± 0.00 (2) |" in table
     assert "| head | | not yet run |" in table
     assert "a device" in table
+
+
+def test_a_run_that_occurs_twice_is_refused():
+    arms = SWEEPS["parts"].arms(digits())
+    config = arms[0].config
+    rows = [row(config, 0.4), row(config, 0.5)]
+    with pytest.raises(InputError, match="occurs twice among the rows with seed 0"):
+        summarise(arms, rows)
 
 
 def test_one_seed_has_neither_interval_nor_deviation():

@@ -188,14 +188,18 @@ def test_a_diverging_loss_stops_and_keeps_the_last_good_checkpoint(
     assert training.run_experiment(config, tmp_path / "run", resume=True).epochs == 2
 
 
-def test_weights_broken_by_the_last_step_do_not_reach_the_checkpoint(config, tmp_path, monkeypatch):
-    class PoisonedAfterItsSteps(callbacks.Validation):
+@pytest.mark.parametrize("validation_split", ["last", "none"])
+def test_weights_broken_by_the_last_step_do_not_reach_the_checkpoint(
+    validation_split, config, tmp_path, monkeypatch
+):
+    class PoisonedAfterItsSteps(callbacks.StopAtNonFiniteLoss):
         def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
             kernel = self.model.classifier.get_layer("logits").kernel
             kernel.assign(np.full(kernel.shape, math.nan))
-            super().on_epoch_end(epoch, logs)
 
-    monkeypatch.setattr("small_vit.training.train.Validation", PoisonedAfterItsSteps)
+    monkeypatch.setattr("small_vit.training.train.StopAtNonFiniteLoss", PoisonedAfterItsSteps)
+    config = config.replace(data={"validation_split": validation_split})
     with pytest.raises(TrainingDiverged, match="no longer finite"):
         training.run_experiment(config, tmp_path / "run")
     assert not (tmp_path / "run" / "checkpoint.npz").exists()

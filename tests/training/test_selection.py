@@ -86,7 +86,7 @@ def test_a_run_tests_its_best_epoch_and_stops_when_it_stalls(config, monkeypatch
 def test_a_run_killed_after_it_stalled_ends_without_another_epoch(config, monkeypatch, tmp_path):
     script(monkeypatch, 0.3, 0.6, 0.4, 0.5, 0.9)
     with pytest.MonkeyPatch.context() as killed:
-        killed.setattr(training, "predict_logits", lambda *args: 1 / 0)
+        killed.setattr(training, "predict_split", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run_experiment(config, tmp_path)
     result = run_experiment(config, tmp_path, resume=True)

@@ -48,7 +48,7 @@ def _block(config, number):
     return TransformerBlock(
         num_heads=config.num_heads,
         key_dim=config.projection_dim // config.num_heads,
-        mlp_units=int(config.mlp_ratio * config.projection_dim),
+        mlp_units=config.mlp_units,
         temperature=config.temperature,
         diagonal_mask=config.diagonal_mask,
         qkv_bias=False,
@@ -63,5 +63,5 @@ def _block(config, number):
 
 
 def _kernel_initializer():
-    # PyTorch's trunc_normal_(std=0.02) cuts off at ±2, a hundred deviations: at nothing.
+    # PyTorch's trunc_normal_(std=0.02) truncates at ±2, which is 100 standard deviations.
     return keras.initializers.RandomNormal(stddev=0.02)

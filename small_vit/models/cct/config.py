@@ -57,9 +57,15 @@ class CCTConfig(Settings):
             "projection_dim",
             f"divisible by num_heads={self.num_heads}",
         )
-        self._require(self.mlp_ratio * self.projection_dim >= 1, "mlp_ratio", "large enough")
+        self._require(self.mlp_units >= 1, "mlp_ratio", "large enough")
         for name in ("attention_dropout", "dropout", "stochastic_depth"):
             self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
+
+    @property
+    def mlp_units(self):
+        """Hidden width of a block's MLP."""
+        # Not int: 2.3 * 100 is a little below 230.
+        return round(self.mlp_ratio * self.projection_dim)
 
     @property
     def convolutions(self):

@@ -35,7 +35,7 @@ def count(model, image_shape, num_classes):
         tokenizer=model.convolutions.multiply_adds(model.image_size, image_shape[-1]),
         attention_projections=layers * 4 * tokens * dim**2,
         attention=layers * 2 * tokens**2 * dim,
-        mlp=layers * 2 * tokens * dim * int(model.mlp_ratio * dim),
+        mlp=layers * 2 * tokens * dim * model.mlp_units,
         pooling=2 * tokens * dim,
         head=dim * num_classes,
     )

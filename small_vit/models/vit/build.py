@@ -123,7 +123,7 @@ def _block(config, number):
     return TransformerBlock(
         num_heads=config.num_heads,
         key_dim=config.key_dim,
-        mlp_units=int(config.mlp_ratio * config.projection_dim),
+        mlp_units=config.mlp_units,
         temperature=config.temperature,
         temperature_form=config.temperature_form,
         diagonal_mask=config.diagonal_mask,

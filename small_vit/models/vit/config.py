@@ -99,7 +99,7 @@ class ViTConfig(Settings):
             self._require(getattr(self, name) >= 1, name, "at least 1")
         for name in ("conv_layers", "num_layers"):
             self._require(getattr(self, name) >= 0, name, "at least 0")
-        self._require(self.mlp_ratio * self.projection_dim >= 1, "mlp_ratio", "large enough")
+        self._require(self.mlp_units >= 1, "mlp_ratio", "large enough")
         self._require(self.shift_ratio >= 0, "shift_ratio", "at least 0")
         self._require(
             self.shifts == "none"
@@ -129,6 +129,12 @@ class ViTConfig(Settings):
             "projection_dim",
             f"divisible by {divisor} for position_embedding={self.position_embedding!r}",
         )
+
+    @property
+    def mlp_units(self):
+        """Hidden width of a block's MLP."""
+        # Not int: 2.3 * 100 is a little below 230.
+        return round(self.mlp_ratio * self.projection_dim)
 
     @property
     def convolutions(self):

@@ -47,6 +47,6 @@ def count(model, image_shape, num_classes):
         patch_projection=patches * patch[0] * patch[1] * copies * channels * dim,
         attention_projections=model.num_layers * 4 * tokens * dim * inner,
         attention=model.num_layers * 2 * tokens**2 * inner,
-        mlp=model.num_layers * 2 * tokens * dim * int(model.mlp_ratio * dim),
+        mlp=model.num_layers * 2 * tokens * dim * model.mlp_units,
         head=sum(a * b for a, b in itertools.pairwise(widths)),
     )

@@ -83,8 +83,11 @@ def parse(options_class, arguments, prog, description, resumed):
         if known.model is not None:
             if known.init_from is not None:
                 raise InputError("--init-from brings its model: leave out --model.")
-            base = base.replace(arm=known.model.lower(), model=named_model(known.model))
-            size = None  # Its name says its patch size.
+            named = named_model(known.model)
+            if folder is not None and named.kind in ("cct", "resnet"):
+                named = named.replace(image_size=base.model.image_size)
+            base = base.replace(arm=known.model.lower(), model=named)
+            size = None  # Of a ViT, the name says the patch size.
         if known.init_from is not None:
             size = None  # Its patch size is that of its weights.
         if folder is not None:

@@ -38,8 +38,9 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
 
     Positions are interpolated where the grid of patches differs. Gray images may follow images in
     colour: each kernel of the first layer is then summed over the channels, which is what it makes
-    of a gray image in colour. Weights of the head whose shapes differ stay new. So does the last
-    layer where the classes differ: it starts at zero, and all classes are equally probable.
+    of a gray image in colour. The head's layers are loaded from its first one on, up to the first
+    that does not fit; if the heads have other layers, none is. The last layer does not fit where
+    the classes differ. If it stays new it starts at zero, and all classes are equally probable.
 
     The normalisation of raw images stays that of the classifier, which is that of its training
     images.
@@ -69,26 +70,21 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
     resampled = _positions_on_new_grid(classifier, source)
     summed = _summed_over_channels(classifier, source)
     values = found | resampled | summed
-    last = _variables([classifier.get_layer(LAST_LAYER)])
-    loaded = [
-        path
-        for path, variable in variables.items()
-        if path in values
-        and values[path].shape == tuple(variable.shape)
-        and (same_classes or path not in last)
-    ]
-    backbone, _ = backbone_and_head(classifier)
+    backbone, head = backbone_and_head(classifier)
+    loaded = []
     for path, variable in _variables(backbone.layers).items():
-        if path not in loaded:
+        loaded.append(path)
+        if path not in values or values[path].shape != tuple(variable.shape):
             there = f"of shape {values[path].shape}" if path in values else "missing"
             raise InputError(
                 f"The initial weights do not fit the model: {path} is of shape "
                 f"{tuple(variable.shape)} here and {there} in init_from. Leave out settings of the "
                 "model: they are those of init_from."
             )
+    loaded += _fitting_head(head, backbone_and_head(source)[1], same_classes)
     for path in loaded:
         variables[path].assign(values[path])
-    for path in last.keys() - set(loaded):
+    for path in _variables([classifier.get_layer(LAST_LAYER)]).keys() - set(loaded):
         variables[path].assign(np.zeros(variables[path].shape, "float32"))
     return Initialized(
         loaded=tuple(path for path in loaded if path not in resampled | summed),
@@ -120,6 +116,24 @@ def _refuse_another_model(config, source_config):
                 f"{name} must be that of init_from, {there!r}: its weights are for such models "
                 f"only. Received: {here!r}."
             )
+
+
+def _fitting_head(head, source_head, same_classes):
+    """The paths of the head's variables that are loaded: behind a new layer all are new."""
+    layers, source_layers = (
+        [each for each in model.layers if each.weights] for model in (head, source_head)
+    )
+    if [each.name for each in layers] != [each.name for each in source_layers]:
+        return []
+    paths = []
+    for layer, source_layer in zip(layers, source_layers, strict=True):
+        shapes, found = (
+            [tuple(each.shape) for each in one.weights] for one in (layer, source_layer)
+        )
+        if shapes != found or (layer.name == LAST_LAYER and not same_classes):
+            break
+        paths += _variables([layer])
+    return paths
 
 
 def _refuse_colour_after_gray(classifier, source):

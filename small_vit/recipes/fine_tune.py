@@ -13,7 +13,7 @@ LINEAR_PROBE = {
     "freeze": ("backbone",),
     "layer_decay": 1.0,
 }
-"""What differs when a head on a frozen backbone is trained."""
+"""What differs when a linear layer on a frozen backbone is trained."""
 
 
 def fine_tune():
@@ -62,7 +62,7 @@ def fine_tune_sgd():
 
 
 def linear_probe():
-    """A new head on the features of a trained model, whose backbone is frozen, without dropout.
+    """A linear layer on the features of a trained model, whose backbone is frozen, without dropout.
 
     Source: this project; a linear classifier of frozen features is a usual measure of them.
     Command: `small-vit train DIR --init-from RUN --recipe linear-probe`.
@@ -80,19 +80,24 @@ def starting_from(config, path, model):
     """Return an experiment changed to start from the weights of a trained model.
 
     Args:
-        config: `ExperimentConfig`. If it freezes the backbone, the model is without dropout: a
-            frozen layer cannot learn to do with it.
+        config: `ExperimentConfig`. If it freezes the backbone, `linear_and_without_dropout` changes
+            the model.
         path: The trained model, a run or file.
         model: Its config.
     """
     arm = "fine-tuned"
     if "backbone" in config.train.freeze:
-        arm, model = "linear-probe", model.replace(**no_dropout(model))
+        arm, model = "linear-probe", model.replace(**linear_and_without_dropout(model))
     return config.replace(arm=arm, model=model, train={"init_from": str(path)})
 
 
-def no_dropout(model):
-    """Return the changes to a model config, of any family, that leave out its random parts."""
-    random_parts = {"attention_dropout", "dropout", "head_dropout", "stochastic_depth"}
+def linear_and_without_dropout(model):
+    """Return the changes to a model config, of any family, for a linear layer on frozen features.
+
+    The head has no hidden layers. There is no dropout: a frozen layer cannot learn to do with it.
+    """
+    changes = dict.fromkeys(
+        ("attention_dropout", "dropout", "head_dropout", "stochastic_depth"), 0.0
+    )
     names = {field.name for field in dataclasses.fields(model)}
-    return dict.fromkeys(sorted(random_parts & names), 0.0)
+    return {name: value for name, value in {**changes, "head_units": ()}.items() if name in names}

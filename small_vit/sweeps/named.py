@@ -7,7 +7,7 @@ nothing. The first option of the last axis is the baseline that the others are c
 
 from small_vit.data.registry import count_training_images
 from small_vit.models.registry import FAMILIES
-from small_vit.recipes.fine_tune import FINE_TUNED, LINEAR_PROBE, no_dropout
+from small_vit.recipes.fine_tune import FINE_TUNED, LINEAR_PROBE, linear_and_without_dropout
 from small_vit.sizes import as_pair
 from small_vit.sweeps.families import FAMILY_ARMS
 from small_vit.sweeps.grid import Sweep
@@ -48,8 +48,8 @@ def _plain(config):
     return FAMILIES[config.model.kind].plain
 
 
-def _without_dropout(config):
-    return no_dropout(config.model)
+def _linear_probe(config):
+    return linear_and_without_dropout(config.model)
 
 
 def _fine_tuned(config):
@@ -213,7 +213,7 @@ SWEEPS = {
             "start": {
                 "scratch": {"train": {"init_from": None, "freeze": (), "layer_decay": 1.0}},
                 "fine-tuned": {"train": _fine_tuned},
-                "linear-probe": {"model": _without_dropout, "train": LINEAR_PROBE},
+                "linear-probe": {"model": _linear_probe, "train": LINEAR_PROBE},
             }
         },
     ),

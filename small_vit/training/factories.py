@@ -82,10 +82,11 @@ def layer_rates(classifier, decay):
 
     The head and what follows the last block keep the rate. The last block gets `decay` of it, the
     block before that `decay` squared, and so on; what comes before the blocks counts as one more.
+    Of a ResNet, which may have dozens of blocks, a stage counts as one block.
 
     Args:
-        classifier: `keras.Model` from `build_classifier`; the layers of its blocks are called
-            "block_…".
+        classifier: `keras.Model` from `build_classifier`; its blocks are called "block_0", …, and
+            the layers of a ResNet's stages "block_0_…", ….
         decay: Factor from a block to the one before it, above 0 and at most 1.
 
     Returns:
@@ -94,7 +95,7 @@ def layer_rates(classifier, decay):
     Source: Bao et al., arXiv 2106.08254, and He et al., arXiv 2111.06377.
     """
     names = [layer.name for layer in classifier.layers if layer.weights]
-    block_of = {name: re.match(r"block_\d+(_\d+)?", name) for name in names}
+    block_of = {name: re.match(r"block_\d+", name) for name in names}
     blocks = list(dict.fromkeys(match[0] for match in block_of.values() if match))
     factors, distance = {}, len(blocks) + 1
     for name in names:

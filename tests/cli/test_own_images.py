@@ -285,6 +285,16 @@ def test_the_recipe_needs_a_folder(capsys):
     assert "The dataset folder needs" in refused(capsys, train.main, "--recipe", "folder")
 
 
+def test_a_network_without_patches_takes_the_size_of_the_recipe_for_the_folder(folder):
+    _, recipe = train.parse_training([str(folder)])
+    _, config = train.parse_training([str(folder), "--model", "resnet18"])
+    assert config.model.image_size == recipe.model.image_size == 64
+    _, config = train.parse_training([str(folder), "--model", "cct-2/3x2", "--image-size", "48"])
+    assert config.model.image_size == 48
+    _, config = train.parse_training([str(folder), "--model", "vit-ti/16"])
+    assert config.model.image_size == 224
+
+
 def test_patches_follow_the_image_size(folder):
     _, config = train.parse_training([str(folder), "--image-size", "48", "96"])
     assert config.model.patch_size == (6, 12)

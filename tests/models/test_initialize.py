@@ -136,13 +136,24 @@ def test_positions_follow_the_grid_of_patches(old, new, grids):
     np.testing.assert_allclose(after[1:].reshape(expected.shape), expected, atol=1e-5)
 
 
-def test_a_head_of_another_shape_is_new_and_the_rest_of_it_is_loaded():
+def test_behind_a_new_layer_of_the_head_all_is_new():
     changes = {"pooling": "flatten", "head_units": (6, 4)}
     source_config, source = trained("vit", **changes)
     config, model = made("vit", image_size=12, **changes)
     told = load_initial_weights(model, config, source, source_config, same_classes=True)
-    assert told.new == told.unused == ("head_0/kernel",)
-    assert {"head_0/bias", "head_1/kernel", "logits/kernel"} <= set(told.loaded)
+    layers = ("head_0", "head_1", "logits")
+    paths = {f"{layer}/{name}" for layer in layers for name in ("kernel", "bias")}
+    assert set(told.new) == set(told.unused) == paths
+    assert not to_numpy(model.get_layer("logits").kernel).any()
+
+
+def test_a_head_of_other_layers_is_new():
+    """Even where a layer of the same name has the same shape."""
+    source_config, source = trained("vit", head_units=(8,))
+    config, model = made("vit")
+    told = load_initial_weights(model, config, source, source_config, same_classes=True)
+    assert set(told.new) == {"logits/kernel", "logits/bias"}
+    assert set(told.unused) == set(told.new) | {"head_0/kernel", "head_0/bias"}
 
 
 @pytest.mark.parametrize("name", MODELS)

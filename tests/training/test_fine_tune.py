@@ -12,6 +12,7 @@ from trained import randomize_all, save_run, undrawn
 
 from layer_harness import close, normal, to_numpy
 from small_vit import AdamW, ExperimentConfig, TrainConfig
+from small_vit.data import load_dataset
 from small_vit.errors import InputError
 from small_vit.models.registry import build_classifier, model_config
 from small_vit.models.resnet.config import STAGES
@@ -19,7 +20,8 @@ from small_vit.recipes import RECIPES, cpu, digits
 from small_vit.results.rows import config_hash
 from small_vit.results.run_directory import ABOUT, RunDirectory
 from small_vit.results.saved_model import about_model, load_model
-from small_vit.training.factories import layer_rates
+from small_vit.training.classifier import build_training_model
+from small_vit.training.factories import compile_model, layer_rates
 from small_vit.training.run import run_experiment
 from small_vit.training.start import freeze, read_model_config
 from tiny import NO_DROPOUT, TINY
@@ -93,11 +95,30 @@ def test_the_rate_falls_by_a_factor_from_block_to_block(monkeypatch):
         "logits": 1.0,
     }
     rates = layer_rates(built("resnet", image_size=8, depth=18), 0.5)
-    of = {"normalization": 1 / 16, "stem": 1 / 16}
-    of |= {"block_0_0": 1 / 8, "block_1_0": 1 / 4, "block_1_1": 1 / 2, "logits": 1.0}
+    of = {"normalization": 1 / 8, "stem": 1 / 8}
+    of |= {"block_0": 1 / 4, "block_1": 1 / 2, "logits": 1.0}
     for name, rate in rates.items():
         assert rate == next(of[start] for start in of if name.startswith(start)), name
     assert {"stem_conv", "block_1_0_shortcut_norm", "block_1_1_second_conv"} <= set(rates)
+
+
+def test_a_training_step_moves_each_block_at_its_rate():
+    train = {"layer_decay": 0.1, "learning_rate": 0.01, "weight_decay": 0.0}
+    config = digits().replace(
+        model=TINY | NO_DROPOUT | {"num_layers": 2}, train=train | {"schedule": "constant"}
+    )
+    model = build_training_model(config, load_dataset("digits"))
+    compile_model(model, config.train, steps_per_epoch=1, num_classes=10)
+    paths = [f"block_{n}/mlp_output/kernel" for n in (0, 1)] + ["logits/kernel"]
+    weights = {each.path: each for each in model.classifier.trainable_weights}
+    before = [to_numpy(weights[path]) for path in paths]
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1), "uint8")
+    model.train_on_batch(images, np.eye(10, dtype="float32")[:8])
+    moved = [
+        np.abs(to_numpy(weights[path]) - old).max() for path, old in zip(paths, before, strict=True)
+    ]
+    # Adam's first step is as long as the rate.
+    np.testing.assert_allclose(moved, [1e-4, 1e-3, 1e-2], rtol=0.01)
 
 
 @pytest.mark.parametrize("rule", ["decoupled", "scaled"])

@@ -42,6 +42,7 @@ def _half_patch(config):
 _NO_SPT = {"shifts": "none", "patch_norm": False}
 _NO_TEMPERATURE = {"temperature": "none"}
 _NO_MASK = {"diagonal_mask": False}
+_NO_LSA = _NO_TEMPERATURE | _NO_MASK
 
 
 def _plain(config):
@@ -81,7 +82,9 @@ SWEEPS = {
         {
             "parts": {
                 "vanilla": _VANILLA,
-                "spt": {"model": _NO_TEMPERATURE | _NO_MASK},
+                "spt": {"model": _NO_LSA},
+                "shifts": {"model": {"patch_norm": False} | _NO_LSA},
+                "patch-norm": {"model": {"shifts": "none"} | _NO_LSA},
                 "lsa": {"model": _NO_SPT},
                 "temperature": {"model": _NO_SPT | _NO_MASK},
                 "mask": {"model": _NO_SPT | _NO_TEMPERATURE},

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.any_backend
 ARMS = {
     "arms": 2,
     "start": 10,
-    "parts": 6,
+    "parts": 8,
     "shift": 7,
     "temperature": 3,
     "position": 4,
@@ -127,6 +127,8 @@ def test_the_parts_are_the_papers():
     assert {arm.name: tuple(getattr(arm.config.model, part) for part in parts) for arm in arms} == {
         "vanilla": ("none", False, "none", False),
         "spt": ("diagonal", True, "none", False),
+        "shifts": ("diagonal", False, "none", False),
+        "patch-norm": ("none", True, "none", False),
         "lsa": ("none", False, "layer", True),
         "temperature": ("none", False, "layer", False),
         "mask": ("none", False, "none", True),
@@ -319,7 +321,7 @@ def test_a_sweep_is_drawn_arm_by_arm_or_as_curves():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [
         "vanilla",
         "spt",
-        "lsa",
+        "shifts",
     ]
 
     arms = SWEEPS["data"].arms(digits())
@@ -351,7 +353,7 @@ def test_a_plan_is_named_after_the_sweep_and_what_is_changed_in_the_recipe(tmp_p
     plan = make_plan("parts", cpu(), 2)
     assert plan.folder == Path("runs") / "parts-cpu"
     assert plan.rows_path == plan.folder / "rows.jsonl"
-    assert len(plan.runs) == 2 * 6
+    assert len(plan.runs) == 2 * 8
     assert all(run.directory == plan.folder / run.name for run in plan.runs)
 
     changed = cpu().replace(

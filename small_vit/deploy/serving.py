@@ -55,6 +55,8 @@ def _layer_in_float32(layer):
         return _rescaling(layer)
     if isinstance(layer, Resize):  # LiteRT and OpenVINO cannot run its einsum of a variable batch
         return ResizeAnySize(layer.size, dtype="float32", name=layer.name)
+    if not isinstance(layer, keras.layers.Layer):  # an operation, as a ResNet's Pad, has no dtype
+        return layer.__class__.from_config(layer.get_config())
     return layer.__class__.from_config(layer.get_config() | {"dtype": "float32"})
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.special import expit, softmax
-from trained import randomize_all
+from trained import randomize_all, undrawn
 
+from layer_harness import logits_of
 from small_vit.cli import export as command
 from small_vit.data.image_files import read_image
 from small_vit.deploy import check
@@ -21,6 +22,7 @@ from small_vit.deploy.serving import ResizeAnySize, serving_model
 from small_vit.errors import InputError
 from small_vit.layers import Resize
 from small_vit.models.registry import build_classifier, model_config
+from small_vit.models.resnet.config import STAGES
 from small_vit.report import rewrite
 from tiny import TINY
 
@@ -30,12 +32,17 @@ only_on_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="TensorF
 
 
 def classifier(**fields):
+    """A ViT of `TINY`, from `classifier_of`."""
+    return classifier_of(model_config("vit", **(TINY | fields)))
+
+
+def classifier_of(config):
     """A classifier of random weights, whose images are normalised and resized."""
     normalization = keras.layers.Normalization(
         mean=[100.0, 120.0, 90.0], variance=[900.0, 1600.0, 2500.0], name="normalization"
     )
-    config = model_config("vit", **(TINY | fields))
-    return randomize_all(build_classifier(config, (12, 10, 3), len(NAMES), normalization))
+    with undrawn():
+        return randomize_all(build_classifier(config, (12, 10, 3), len(NAMES), normalization))
 
 
 def random_images(*shape, seed=0):
@@ -139,6 +146,26 @@ def assert_onnx_has_one_operator_each(path):
     assert [each.name for each in written.graph.input] == ["images"]
     metadata = {each.key: json.loads(each.value) for each in written.metadata_props}
     assert metadata == {"classes": NAMES}
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("vit", TINY),
+        ("vit", TINY | {"conv_layers": 1, "patch_size": 1, "shifts": "none"}),
+        ("cct", {"image_size": 8, "projection_dim": 8, "num_layers": 1, "num_heads": 2}),
+        ("resnet", {"image_size": 8, "depth": 20}),
+        ("resnet", {"image_size": 8, "depth": 18, "stem": "large"}),
+    ],
+    ids=["vit", "hybrid", "cct", "resnet20", "resnet18"],
+)
+def test_every_family_is_exported(kind, fields, tmp_path, monkeypatch):
+    for depth in (18, 20):
+        monkeypatch.setitem(STAGES, depth, ((4, 1), (6, 1)))
+    model, images = classifier_of(model_config(kind, **fields)), random_images(3, 12, 10, 3)
+    predict = write_and_load("keras", serving_model(model), tmp_path)
+    np.testing.assert_allclose(predict(images), softmax(logits_of(model, images), 1), atol=1e-5)
 
 
 def test_litert_takes_images_of_any_size(tmp_path):

@@ -39,7 +39,7 @@ class Settings:
                 self._require(isinstance(value, tuple | list), name, "a tuple")
                 object.__setattr__(self, name, tuple(value))
             elif hint in (Size, Size | None) and value is not None:
-                height, width = as_pair(value)
+                height, width = as_pair(value, name)
                 size = height if height == width else (height, width)
                 object.__setattr__(self, name, size)
 

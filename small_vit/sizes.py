@@ -7,8 +7,12 @@ from small_vit.errors import InputError
 Size = int | tuple[int, int]
 
 
-def as_pair(size):
+def as_pair(size, name="A size"):
     """Return `size` as `(height, width)`; an int stands for both.
+
+    Args:
+        size: An int or a pair.
+        name: What it is, for the message.
 
     Raises:
         InputError: if `size` is not a positive int or a pair of them.
@@ -21,7 +25,7 @@ def as_pair(size):
         height = width = 0
     if height < 1 or width < 1:
         raise InputError(
-            f"A size is a positive int or a (height, width) of two. Received: {size!r}."
+            f"{name} must be a positive int or a (height, width) of two. Received: {size!r}."
         )
     return height, width
 

@@ -167,7 +167,8 @@ def changed_parts(model, base):
 def _size(texts):
     """The value of --image-size as (height, width), or None. The real parser refuses others."""
     if len(texts) in (1, 2) and all(text.isdecimal() for text in texts):
-        return as_pair(int(texts[0]) if len(texts) == 1 else tuple(map(int, texts)))
+        size = int(texts[0]) if len(texts) == 1 else tuple(map(int, texts))
+        return as_pair(size, "image_size")
     return None
 
 

@@ -95,7 +95,7 @@ class ResizeAnySize(keras.layers.Layer):
 
     def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
-        self.size = as_pair(size)
+        self.size = as_pair(size, "size")
 
     def call(self, images):
         """Return `images`, resized."""

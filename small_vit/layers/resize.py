@@ -33,7 +33,7 @@ class Resize(keras.layers.Layer):
 
     def __init__(self, size, **kwargs):
         super().__init__(**kwargs)
-        self.size = as_pair(size)
+        self.size = as_pair(size, "size")
 
     def build(self, input_shape):
         """Compute the weights of the means, if a side shrinks."""

@@ -86,15 +86,15 @@ class ShiftedPatchTokenization(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.image_size = None if image_size is None else as_pair(image_size)
-        self.patch_size = as_pair(patch_size)
+        self.image_size = None if image_size is None else as_pair(image_size, "image_size")
+        self.patch_size = as_pair(patch_size, "patch_size")
         self.num_patches = num_patches
         self.projection_dim = projection_dim
         self.vanilla = vanilla
         self.shifts = shifts or ("none" if vanilla else "diagonal")
         self.shift_ratio = shift_ratio
         self.patch_norm = (not vanilla) if patch_norm is None else patch_norm
-        self.stride = self.patch_size if stride is None else as_pair(stride)
+        self.stride = self.patch_size if stride is None else as_pair(stride, "stride")
         self.norm_epsilon = norm_epsilon
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         if self.shifts not in SHIFT_DIRECTIONS:

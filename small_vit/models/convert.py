@@ -101,7 +101,7 @@ def _patches(values, copies, image_size):
     """Return the side of a patch and the number of channels."""
     tokens = len(values["encoder/position_embedding"]) - ("encoder/class_token" in values)
     features = len(values["tokenization/projection/kernel"])
-    height, width = as_pair(image_size)
+    height, width = as_pair(image_size, "image_size")
     side = math.isqrt(height * width // max(tokens, 1))
     if side and height % side == width % side == 0 and height * width == tokens * side**2:
         channels, rest = divmod(features, copies * side**2)

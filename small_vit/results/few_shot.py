@@ -126,6 +126,10 @@ def draw_shots(labels, class_names, most, draws, seed):
     """
     counts = np.bincount(labels, minlength=len(class_names))
     scarce = counts.argmin()
+    if not counts[scarce]:
+        raise InputError(
+            f"--shots needs training images of each class. Class {class_names[scarce]} has none."
+        )
     if counts[scarce] < most:
         raise InputError(
             f"--shots {most} needs {most} training images of each class. Received: "

@@ -79,6 +79,11 @@ def test_flags_change_the_recipe_of_every_command_that_trains(options_class):
     ("arguments", "message"),
     [
         ("--patch-size 100", "patch_size must be no larger than image_size=72. Received: 100"),
+        (
+            "--recipe digits --image-size 0",
+            "image_size must be a positive int or a (height, width)",
+        ),
+        ("--model ViT-B/0", "patch_size must be a positive int or a (height, width) of two"),
         ("--epochs 0", "epochs must be at least 1. Received: 0"),
         ("--dropout 1.5", "dropout must be at least 0 and below 1"),
         ("--checkpoint-minutes -1", "--checkpoint-minutes must be at least 0"),

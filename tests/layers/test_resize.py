@@ -90,7 +90,7 @@ def test_keras_image_data_format_changes_nothing(size):
 
 @pytest.mark.parametrize("size", [0, (8, -1), (8,), 8.5])
 def test_refuses_what_is_no_size(size):
-    with pytest.raises(ValueError, match=r"A size is a positive int or .* Received: "):
+    with pytest.raises(ValueError, match=r"size must be a positive int or .* Received: "):
         Resize(size)
 
 

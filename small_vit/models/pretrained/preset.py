@@ -3,6 +3,7 @@
 import functools
 import json
 import random
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,12 +144,18 @@ def keras_hub_loading(name):
     try:
         yield keras_hub
     except Exception as error:  # Each of the hubs and file formats has its own.
-        reason = str(error).strip().partition("\n")[0]
+        reason = _first_sentences(error)
         raise InputError(
             f"The preset {name!r} cannot be loaded. Name a preset of keras-hub "
             "(vit_base_patch16_224_imagenet, …), a model on Hugging Face "
             "(hf://google/vit-base-patch16-224) or the folder of one. What was not downloaded "
-            f"before needs the network. The reason was {type(error).__name__}: {reason}"
+            f"before needs the network. The reason was {type(error).__name__}: {reason}."
         ) from error
     finally:
         random.setstate(state)
+
+
+def _first_sentences(error):
+    """The first line of an error without its last full stop, and without what introduces a list."""
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"((?<=\.) [^.]*)?:$", "", line).removesuffix(".")

@@ -157,7 +157,7 @@ class TrainConfig(Settings):
     random weights."""
     freeze: tuple[str, ...] = ()
     """Layers that are not trained: backbone, which is all but the head, or layers by name (block_0,
-    …)."""
+    …). A ResNet's block_0 is its first stage, block_0_1 the second block of that."""
     layer_decay: float = 1.0
     """Factor by which the learning rate falls from each block to the one before it, from the head
     down (AdamW only; for instance 0.75). 1: all layers learn at one rate."""

@@ -119,7 +119,8 @@ def freeze(classifier, names):
 
     Args:
         classifier: `keras.Model` from `build_classifier`, changed in place.
-        names: "backbone" for all layers before the head, or names of layers.
+        names: "backbone" for all layers before the head, or names of layers. A name also stands for
+            the layers whose names begin with it and an underscore.
 
     Returns:
         Number of parameters that are no longer trained.
@@ -128,17 +129,22 @@ def freeze(classifier, names):
         InputError: if it has no such layer, or nothing would be left to train.
     """
     before = parameter_count(classifier.trainable_weights)
-    layers = {layer.name: [layer] for layer in classifier.layers if layer.trainable_weights}
-    layers[BACKBONE] = backbone_and_head(classifier)[0].layers
-    unknown = [name for name in names if name not in layers]
+    layers = [layer for layer in classifier.layers if layer.trainable_weights]
+    frozen = {
+        name: [each for each in layers if f"{each.name}_".startswith(f"{name}_")] for name in names
+    }
+    if BACKBONE in names:
+        frozen[BACKBONE] = backbone_and_head(classifier)[0].layers
+    unknown = [name for name in names if not frozen[name]]
     if unknown:
+        # The many layers of a ResNet are listed by stage.
+        known = dict.fromkeys("_".join(each.name.split("_")[:2]) for each in layers)
         raise InputError(
-            f"freeze names layers of the model: {BACKBONE}, "
-            f"{', '.join(name for name in layers if name != BACKBONE)}. "
+            f"freeze names layers of the model: {', '.join([BACKBONE, *known])}. "
             f"Received: {', '.join(unknown)}."
         )
-    for name in names:
-        for layer in layers[name]:
+    for of_name in frozen.values():
+        for layer in of_name:
             layer.trainable = False
     after = parameter_count(classifier.trainable_weights)
     if not after:

@@ -293,3 +293,35 @@ def test_recipes_of_fine_tuning_differ_from_cpu_in_how_they_train_alone():
     assert (published.optimizer, published.momentum, published.batch_size) == ("sgd", 0.9, 512)
     assert (published.schedule, published.weight_decay) == ("warmup_cosine", 0.0)
     assert published.clip_norm == 1.0
+
+
+# ------------------------------------------------------------------ layers by the start of a name
+
+
+def frozen_by(monkeypatch, name):
+    """The layers of a small ResNet that a name freezes."""
+    monkeypatch.setitem(STAGES, 20, ((4, 2), *[(4, 1)] * 9, (4, 1)))
+    model = built("resnet", image_size=8, depth=20)
+    before = {layer.name for layer in model.layers if layer.trainable_weights}
+    freeze(model, (name,))
+    return before - {layer.name for layer in model.layers if layer.trainable_weights}
+
+
+@pytest.mark.any_backend
+def test_a_name_stands_for_a_stage_or_a_block_of_a_resnet(monkeypatch):
+    parts = [f"{part}_{layer}" for part in ("first", "second") for layer in ("conv", "norm")]
+    first, second = ({f"block_0_{block}_{part}" for part in parts} for block in (0, 1))
+    assert frozen_by(monkeypatch, "block_0") == first | second
+    assert frozen_by(monkeypatch, "block_0_1") == second
+    # Not block_10.
+    assert frozen_by(monkeypatch, "block_1") == {f"block_1_0_{part}" for part in parts}
+
+
+@pytest.mark.any_backend
+def test_what_can_be_frozen_is_listed_in_short(monkeypatch):
+    message = (
+        r"layers of the model: backbone, stem_conv, stem_norm, block_0, block_1, logits\. "
+        r"Received: block_2, stem_c\.$"
+    )
+    with pytest.raises(InputError, match=message):
+        freeze(small_resnet(monkeypatch), ("block_2", "stem_c", "stem"))

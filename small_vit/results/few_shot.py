@@ -43,7 +43,8 @@ class RunFewShot:
         run: Its directory.
         features: Number of features of an image.
         shots: `FewShot` by number of shots.
-        note: Sentence about images that the model has seen in its training; None if it has not.
+        note: What is to be said of the images that the model has seen in its training, or the model
+            whose weights it started from; None if nothing.
     """
 
     name: str

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from small_vit.data import Dataset, Split, fingerprint, load_data
 from small_vit.data.folder.dataset import FolderDataset
 from small_vit.data.folder.listing import list_images
 from small_vit.errors import InputError
+from small_vit.files import read_json
 from small_vit.progress_bar import image_bar
 from small_vit.results.few_shot import (
     RunFewShot,
@@ -22,7 +24,7 @@ from small_vit.results.few_shot import (
     measure_draws,
 )
 from small_vit.results.run_directory import RunDirectory
-from small_vit.results.saved_model import load_model
+from small_vit.results.saved_model import load_model, model_fingerprint
 from small_vit.training.prepare import split_training_images
 
 
@@ -168,19 +170,53 @@ def _features(subject, rows, batch_size):
 
 
 def _note_on_seen_images(subject):
-    """A sentence if the model was trained on images of the dataset; else None."""
-    seen = "these images"
+    """What is to be said of the images that a model and those before it have seen; or None."""
+    runs, unknown = _runs_behind(subject.run)
+    notes = []
+    if seen := _seen_images(subject, runs):
+        started = ", or a model that it started from," if len(runs) > 1 else ""
+        notes.append(
+            f"{subject.name}{started} was trained or chosen on {seen}: few shots of images that "
+            "the backbone has seen say little about new classes."
+        )
+    if unknown:
+        notes.append(
+            f"What images the initial weights of {subject.name} have seen is not known: {unknown} "
+            "is no run, or no longer the one that was started from."
+        )
+    return " ".join(notes) or None
+
+
+def _runs_behind(run):
+    """`(runs, unknown)`: a run, those that it started from, and the path that leads no further."""
+    runs = [run]
+    while (path := runs[-1].config().train.init_from) is not None:
+        path = Path(path)
+        source = RunDirectory(path.parent if path.name == "model.keras" else path)
+        if not _started_from(runs[-1], source):
+            return runs, path
+        runs.append(source)
+    return runs, None
+
+
+def _started_from(run, source):
+    """Whether `source` is a run whose weights are still those that a run started from."""
+    try:
+        source.config()
+        weights = model_fingerprint(source.path)
+    except InputError:
+        return False
+    return weights == read_json(run / "environment.json").get("init_fingerprint")
+
+
+def _seen_images(subject, runs):
+    """Which of the dataset's images one of several runs has seen, in words; None if none."""
     if isinstance(subject.dataset, FolderDataset):
         root = list_images(subject.data.data_dir).root
         files = [root / file for split in subject.dataset.files.values() for file in split]
-        known = subject.run.seen_files()
+        known = set().union(*(run.seen_files() for run in runs))
         count = sum(file.resolve() in known for file in files)
-        if not count:
-            return None
-        seen = f"{count:,} of these {len(files):,} images"
-    elif subject.run.config().data.dataset.split("-")[0] != subject.data.dataset.split("-")[0]:
-        return None  # cifar100-coarse has the images of cifar100
-    return (
-        f"{subject.name} was trained or chosen on {seen}: few shots of images that the backbone "
-        "has seen say little about new classes."
-    )
+        return f"{count:,} of these {len(files):,} images" if count else None
+    # cifar100-coarse has the images of cifar100.
+    datasets = {run.config().data.dataset.split("-")[0] for run in runs}
+    return "these images" if subject.data.dataset.split("-")[0] in datasets else None

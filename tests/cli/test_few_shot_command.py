@@ -11,10 +11,11 @@ from made_up import made_up_result
 from PIL import Image
 
 from small_vit.cli import few_shot
-from small_vit.config import DataConfig, ExperimentConfig
+from small_vit.config import DataConfig, ExperimentConfig, TrainConfig
 from small_vit.data import fingerprint, load_data
 from small_vit.models.registry import build_classifier, model_config
 from small_vit.results.run_directory import RunDirectory
+from small_vit.results.saved_model import model_fingerprint
 from small_vit.results.statistics import Estimate
 from tiny import TINY
 
@@ -36,13 +37,17 @@ def draw_images(root, colours, each=12):
     return root
 
 
-def make_run(path, data):
-    """A run that looks finished; its model has random weights."""
+def make_run(path, data, source=None):
+    """A run that looks finished, as if it had started from `source`; it has random weights."""
     keras.utils.set_random_seed(0)
-    config = ExperimentConfig(model=model_config(**TINY), data=data)
+    start = TrainConfig() if source is None else TrainConfig(init_from=str(source))
+    config = ExperimentConfig(model=model_config(**TINY), data=data, train=start)
     dataset = load_data(data, config.model.image_size)
     run = RunDirectory(path)
-    run.create(config, {"backend": keras.backend.backend()}, dataset.class_names)
+    environment = {"backend": keras.backend.backend()}
+    if source is not None:
+        environment["init_fingerprint"] = model_fingerprint(source)
+    run.create(config, environment, dataset.class_names)
     run.write_files(dataset)
     model = build_classifier(config.model, dataset.image_shape, dataset.num_classes)
     run.save_model(model, {"class_names": dataset.class_names, "fit": data.fit})
@@ -146,6 +151,55 @@ def test_on_its_own_data_it_is_said_that_the_model_has_seen_them(run, capsys):
     assert "one draw of the shots" in printed
     assert (run / "few-shot-colours" / "few_shot.md").exists()
     shutil.rmtree(run / "few-shot-colours")
+
+
+def noted(run, data, capsys, out):
+    """What a run's few shots of a folder end with, in a line."""
+    flags = ("--shots", 1, "--draws", 1, "--out", out, "--cache-dir", data.cache_dir)
+    return " ".join(few_shots(capsys, run, data.data_dir, *flags).split())
+
+
+def test_what_the_initial_weights_have_seen_is_said_too(run, others, folder_data, tmp_path, capsys):
+    """A run on other images, from a run on other images, from the model file of `run`."""
+    first = tmp_path / "first"
+    shutil.copytree(run, first)
+    elsewhere = folder_data.replace(data_dir=str(others))
+    second = make_run(tmp_path / "second", elsewhere, first / "model.keras")
+    third = make_run(tmp_path / "third", elsewhere, second)
+    told = noted(third, folder_data, capsys, tmp_path / "out")
+    seen = "third, or a model that it started from, was trained or chosen on 33 of these 36 images"
+    assert seen in told
+    assert "is not known" not in told
+
+    unknown = (
+        f"weights of third have seen is not known: {first}/model.keras is no run, or no longer"
+    )
+    with (first / "model.keras").open("ab") as file:  # another model in its place
+        file.write(b"more")
+    assert unknown in noted(third, folder_data, capsys, tmp_path / "out")
+    shutil.rmtree(first)
+    told = noted(third, folder_data, capsys, tmp_path / "out")
+    assert unknown in told
+    assert "trained or chosen on" not in told
+
+
+def test_of_a_bare_file_it_is_not_known_what_it_has_seen(run, folder_data, tmp_path, capsys):
+    file = tmp_path / "bare.keras"
+    shutil.copy(run / "model.keras", file)
+    started = make_run(tmp_path / "started", folder_data, file)
+    told = noted(started, folder_data, capsys, tmp_path / "out")
+    assert "started was trained or chosen on 33 of these 36 images" in told
+    assert f"initial weights of started have seen is not known: {file} is no run" in told
+
+
+def test_a_run_that_started_from_one_on_these_images_says_so(
+    run, digits_run, folder_data, tmp_path, capsys
+):
+    started = make_run(tmp_path / "started", folder_data, digits_run)
+    flags = ("--shots", 1, "--draws", 1, "--out", tmp_path / "out")
+    told = few_shots(capsys, digits_run, "--compare", started, run, *flags)
+    assert "started, or a model that it started from, was trained or chosen on these images" in told
+    assert "first was trained" not in told
 
 
 def test_runs_are_compared_on_the_same_draws(run, digits_run, root, tmp_path, capsys):

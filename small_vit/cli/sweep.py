@@ -83,13 +83,14 @@ def plan_and_run(name, config, options, results):
     import_keras()
     from small_vit.results.rows import read_rows
     from small_vit.sweeps.plan import make_plan, refuse_another
-    from small_vit.sweeps.runner import run_plan, unfinished
+    from small_vit.sweeps.runner import check_initial_weights, run_plan, unfinished
 
     folder = options.resume or options.out
     plan = make_plan(name, config, options.seeds, folder, options.rows, results)
     left = unfinished(plan.runs, read_rows(plan.rows_path))
     if options.dry_run:
         refuse_another(plan)
+        check_initial_weights(left)
         _print_plan(plan, left, results)
         return 0
     per_run = {

@@ -11,6 +11,7 @@ from small_vit import hosts
 from small_vit.data import fingerprint, load_data
 from small_vit.data.folder.listing import refuse_inside_images
 from small_vit.errors import InputError
+from small_vit.models.registry import build_classifier
 from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
 from small_vit.results.saved_model import model_fingerprint
@@ -23,6 +24,7 @@ from small_vit.sweeps.write_up import write_up
 from small_vit.training.callbacks import TrainingDiverged
 from small_vit.training.prepare import prepare
 from small_vit.training.progress import clock
+from small_vit.training.start import initialize, read_source
 
 
 def run_plan(plan, left, address=None, **options):
@@ -38,7 +40,8 @@ def run_plan(plan, left, address=None, **options):
         The failed runs: a dict of exceptions by the run's name.
 
     Raises:
-        InputError: for data, devices or folders that cannot be used, before training.
+        InputError: for data, devices, initial weights or folders that cannot be used, before
+            training.
     """
     failed = {}
     refuse_another(plan)
@@ -52,11 +55,32 @@ def run_plan(plan, left, address=None, **options):
         else:
             load_data(left[0].config.data, left[0].config.model.image_size)
             execute = run_on_ray(address, **options)
+        check_initial_weights(left)
         write_plan(plan)
         failed = run_sweep(left, plan.rows_path, execute)
     if hosts.is_first():
         write_up(plan, summarise(plan.arms, _rows(plan)))
     return failed
+
+
+def check_initial_weights(runs):
+    """Load the initial weights of runs into a model of each arm, which is not kept.
+
+    Args:
+        runs: List of `Run`. Those that start from random weights are left out.
+
+    Raises:
+        InputError: if the weights of an arm cannot be loaded or do not fit.
+    """
+    arms = {run.config.arm: run.config for run in runs if run.config.train.init_from is not None}
+    for arm, config in arms.items():
+        try:
+            source = read_source(config.train)
+            dataset = load_data(config.data, config.model.image_size)
+            model = build_classifier(config.model, dataset.image_shape, dataset.num_classes)
+            initialize(model, config, dataset.class_names, source)
+        except InputError as error:
+            raise InputError(f"The arm {arm} cannot be trained. {error}") from error
 
 
 def _rows(plan):

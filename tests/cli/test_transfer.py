@@ -4,6 +4,7 @@ import re
 import shutil
 
 import keras
+import numpy as np
 import pytest
 from PIL import Image
 from trained import save_run
@@ -126,19 +127,44 @@ def test_bad_input_leaves_no_folder(arguments, message, source, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
+def save_birds(folder, channels):
+    """Write forty images of noise, in two classes."""
+    generator = np.random.default_rng(0)
+    for name in ("hen", "duck"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(0, 256, (8, 8, channels), "uint8").squeeze()
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
 @pytest.fixture
 def birds(tmp_path):
-    """A folder of four images in two classes."""
-    for name in ("hen", "duck"):
-        (tmp_path / "birds" / name).mkdir(parents=True)
-        for number in range(2):
-            picture = Image.new("RGB", (8, 8), (50 * number, 90, 20))
-            picture.save(tmp_path / "birds" / name / f"{number}.png")
-    return tmp_path / "birds"
+    """A folder of forty gray images in two classes."""
+    return save_birds(tmp_path / "birds", 1)
 
 
-def test_images_of_ones_own_choose_the_recipe_by_their_number(source, birds, capsys):
-    names = ["--from", str(source), "--to", str(birds)]
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_what_an_arm_cannot_start_from_is_told_before_the_first_one_trains(
+    dry, source, birds, tmp_path, capsys
+):
+    unfinished = tmp_path / "unfinished"
+    RunDirectory(unfinished).create(RunDirectory(source).config(), {}, [])
+    coloured = save_birds(tmp_path / "coloured", 3)
+    cache = ["--cache-dir", tmp_path / "cache"]
+    for arguments, message in [
+        (("--from", unfinished, "--to", "digits"), "has not ended, so it has no model yet"),
+        (("--from", source, "--to", coloured, *cache), "must take images of 3 channels"),
+        (("--from", source, "--to", birds, "--patch-size", 2, *cache), "patch_size must be that"),
+    ]:
+        error = refused(transfer.main, capsys, *arguments, *dry, "--out", tmp_path / "out")
+        assert "error: The arm fine-tuned cannot be trained. " in error
+        assert message in error
+        assert not (tmp_path / "out").exists()
+
+
+def test_images_of_ones_own_choose_the_recipe_by_their_number(source, birds, tmp_path, capsys):
+    names = ["--from", str(source), "--to", str(birds), "--cache-dir", str(tmp_path / "cache")]
     assert transfer.main([*names, "--dry-run", "--seeds", "1"]) == 0
     told = capsys.readouterr().out
     assert "3 of 3 runs left" in told

@@ -74,6 +74,12 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
             "The sweep transfer starts from a trained model: small-vit transfer --from RUN --to "
             "DATASET, or --to DIR."
         )
+    if name == "transfer" and FAMILIES[base.model.kind].trained:
+        raise InputError(
+            "The sweep transfer needs a model that can start from random weights. Received: a "
+            f"model of the family {base.model.kind}, which always has trained ones. small-vit "
+            "train --init-from RUN trains it on other images."
+        )
     arms = SWEEPS[name].arms(base)
     for arm in arms:
         _refuse_equal_arms(arm, arms)

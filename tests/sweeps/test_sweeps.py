@@ -396,6 +396,7 @@ def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
 
 
 RESNET = digits().replace(model=named_model("resnet20"))
+TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": "runs/cats"})
 
 
 @pytest.mark.parametrize(
@@ -409,6 +410,8 @@ RESNET = digits().replace(model=named_model("resnet20"))
         ("arms", RESNET, 1, "resnet has neither SPT nor LSA.* sweep families"),
         ("parts", RESNET, 1, "changes diagonal_mask, .*, which the family resnet does not have"),
         ("patch", RESNET, 1, "changes stride, which the family resnet does not have"),
+        ("transfer", digits(), 1, "starts from a trained model: small-vit transfer --from RUN"),
+        ("transfer", TRAINED, 1, "random weights. Received: a model of the family pretrained"),
         ("families", RESNET, 1, "ViT from the recipe: leave out --model. Received: .* resnet"),
     ],
 )

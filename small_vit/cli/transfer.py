@@ -24,8 +24,9 @@ Typical use:
   {prog} --from RUN --to DIR --image-size 64      at another resolution
   {prog} --resume runs/transfer-NAME              resume it; the same command does too
 
-All three have the same epochs, batch size and seeds, and the model of the trained one. A run that
-fails does not stop the others (exit code 1)."""
+All three have the same epochs, batch size and seeds, and the model of the trained one.
+--learning-rate is that of training from scratch; the others have the rates of the recipes fine-tune
+(AdamW only) and linear-probe. A run that fails does not stop the others (exit code 1)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,15 @@ def _base(arguments):
     first.add_argument("--to", nargs="?")
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
+    first.add_argument("--freeze", nargs="*")
+    # Tyro takes either spelling.
+    first.add_argument("--layer-decay", "--layer_decay", nargs="?")
     known, _ = first.parse_known_args(arguments)
+    if known.freeze is not None or known.layer_decay is not None:
+        raise InputError(
+            "Each arm sets what is frozen and how the rate falls by layer: leave out --freeze and "
+            "--layer-decay. small-vit train --init-from RUN takes them."
+        )
     if known.resume is not None:
         if known.source or known.to:
             raise InputError("--resume knows both: leave out --from and --to.")

@@ -22,6 +22,7 @@ FEW = (
     "--train-examples 64 --validation-split none --epochs 1 --batch-size 64 --seed 3 "
     "--no-flip --translation 0"
 ).split()
+RATE = ["--learning-rate", "0.02"]
 ARMS = ["scratch", "fine-tuned", "linear-probe"]
 
 
@@ -39,7 +40,7 @@ def transferred(source, tmp_path_factory):
     """The folder of a finished transfer with one seed."""
     folder = tmp_path_factory.mktemp("transfer") / "out"
     names = ["--from", str(source), "--to", "digits", "--out", str(folder), "--seeds", "1"]
-    assert transfer.main([*names, *FEW]) == 0
+    assert transfer.main([*names, *FEW, *RATE]) == 0
     return folder
 
 
@@ -72,6 +73,7 @@ def test_three_starts_share_model_budget_and_seed(transferred, source):
     assert scratch.model == tuned.model == RunDirectory(source).config().model
     assert probe.model == scratch.model.replace(dropout=0.0, attention_dropout=0.0, head_dropout=0)
     assert (tuned.train.layer_decay, probe.train.freeze) == (0.75, ("backbone",))
+    assert [each.train.learning_rate for each in configs] == [0.02, 1e-3, 1e-2]
     assert [row.trainable_parameters for row in rows][2] == 8 * 10 + 10
     fingerprints = [row.init_fingerprint for row in rows]
     assert fingerprints[0] is None and fingerprints[1] == fingerprints[2] is not None
@@ -87,7 +89,8 @@ def test_the_table_has_the_differences(transferred):
 
 def test_it_is_resumed_by_the_same_command_or_by_its_folder(transferred, source, capsys):
     names = ["--from", str(source / "model.keras"), "--to", "digits"]
-    assert transfer.main([*names, *FEW, "--seeds", "1", "--out", str(transferred)]) == 0
+    names += [*FEW, *RATE, "--seeds", "1", "--out", str(transferred)]
+    assert transfer.main(names) == 0
     assert transfer.main(["--resume", str(transferred)]) == 0
     assert "runs ended" not in capsys.readouterr().out
     error = refused(transfer.main, capsys, "--resume", transferred, "--to", "digits")
@@ -103,7 +106,7 @@ def test_results_of_other_weights_are_not_taken_for_these(transferred, source, t
     model.trainable_variables[0].assign(model.trainable_variables[0] + 1)
     model.save(other / "model.keras")
     names = ["--from", str(other), "--to", "digits", "--out", str(transferred), "--seeds", "2"]
-    error = refused(transfer.main, capsys, *names, *FEW)
+    error = refused(transfer.main, capsys, *names, *FEW, *RATE)
     assert f"The weights in {other} are not those that fine-tuned-seed3" in error
 
 
@@ -117,6 +120,8 @@ def test_results_of_other_weights_are_not_taken_for_these(transferred, source, t
         ("--from SOURCE --to digits --dataset cifar10", "leave out --init-from, --dataset"),
         ("--from SOURCE --to digits --init-from x", "leave out --init-from"),
         ("--from SOURCE --to digits --model resnet20", "leave out --model"),
+        ("--from SOURCE --to digits --freeze backbone", "leave out --freeze and --layer-decay"),
+        ("--from SOURCE --to digits --layer_decay=1", "leave out --freeze and --layer-decay"),
         ("--from SOURCE --to digits --seeds 0", "--seeds must be at least 1"),
     ],
 )

@@ -133,9 +133,12 @@ def _vanilla(config, options):
 def _resumed(directory):
     import_keras()
     from small_vit.results.run_directory import RunDirectory
+    from small_vit.sweeps.plan import read_plan
 
-    if (directory / "sweep.json").exists():
+    plan = read_plan(directory)
+    if plan is not None:
+        held = "transfer" if plan[0] == "transfer" else "sweep"
         raise InputError(
-            f"{directory} holds a sweep. Resume it with small-vit sweep --resume {directory}."
+            f"{directory} holds a {held}. Resume it with small-vit {held} --resume {directory}."
         )
     return RunDirectory(directory).config(), {}

@@ -17,6 +17,7 @@ import run_cifar100
 from small_vit.cli import COMMANDS, compare, evaluate, process, report, sweep, train
 from small_vit.cli.settings import parse
 from small_vit.recipes import digits, keras_example, vanilla
+from small_vit.sweeps.plan import make_plan, write_plan
 
 ROOT = Path(__file__).parents[2]
 TINY = (
@@ -188,7 +189,7 @@ def test_a_folder_of_several_runs_is_refused_with_their_names(command, tmp_path,
 
 
 def test_train_says_how_to_resume_a_sweep(tmp_path, capsys):
-    (tmp_path / "sweep.json").write_text("{}")
+    write_plan(make_plan("temperature", digits(), 1, tmp_path))
     error = refused(capsys, train.main, ["--resume", str(tmp_path)])
     assert f"holds a sweep. Resume it with small-vit sweep --resume {tmp_path}." in error
 

@@ -97,6 +97,8 @@ def test_it_is_resumed_by_the_same_command_or_by_its_folder(transferred, source,
     assert "--resume knows both" in error
     error = refused(transfer.main, capsys, "--resume", transferred / "scratch-seed3")
     assert "holds no transfer" in error
+    error = refused(train.main, capsys, "--resume", transferred)
+    assert f"holds a transfer. Resume it with small-vit transfer --resume {transferred}" in error
 
 
 def test_results_of_other_weights_are_not_taken_for_these(transferred, source, tmp_path, capsys):

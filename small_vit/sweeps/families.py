@@ -7,6 +7,12 @@ from small_vit.models.registry import FAMILIES, count_multiply_adds, named_model
 
 def _vit(config):
     """The recipe's model."""
+    train = config.train
+    if train.init_from is not None or train.freeze or train.layer_decay < 1:
+        raise InputError(
+            "The sweep compares families from random weights: leave out --init-from, --freeze and "
+            "--layer-decay, and a recipe for trained models."
+        )
     if config.model.kind != "vit":
         raise InputError(
             "The sweep takes its ViT from the recipe: leave out --model. "

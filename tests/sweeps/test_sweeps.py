@@ -63,14 +63,14 @@ def suits(sweep, recipe):
     if config.model.kind != "vit":
         return False
     of_folder = config.data.dataset == "folder"
+    for_trained = config.train.layer_decay < 1 or config.train.freeze
     return {
         # Patches of 2 pixels have no quarter.
         "shift": config.model.patch_size != 2,
         # Without its folder, such a recipe does not know its images.
         "data": not of_folder,
-        # ResNet is trained by SGD, which has no rates by layer.
-        "families": not of_folder and config.train.layer_decay == 1,
-        "data-families": not of_folder and config.train.layer_decay == 1,
+        "families": not of_folder and not for_trained,
+        "data-families": not of_folder and not for_trained,
         "fit": of_folder,
         # By SGD, fine-tuning differs from scratch in the initial weights only.
         "transfer": config.train.optimizer == "adamw",
@@ -396,6 +396,7 @@ def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
 
 
 RESNET = digits().replace(model=named_model("resnet20"))
+FINE_TUNED = digits().replace(train={"init_from": "runs/cats"})
 TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": "runs/cats"})
 
 
@@ -413,6 +414,10 @@ TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": 
         ("transfer", digits(), 1, "starts from a trained model: small-vit transfer --from RUN"),
         ("transfer", TRAINED, 1, "random weights. Received: a model of the family pretrained"),
         ("families", RESNET, 1, "ViT from the recipe: leave out --model. Received: .* resnet"),
+        ("families", FINE_TUNED, 1, "families from random weights: leave out --init-from"),
+        ("data-families", FINE_TUNED, 1, "families from random weights"),
+        ("families", RECIPES["fine-tune"](), 1, "and a recipe for trained models"),
+        ("families", RECIPES["linear-probe"](), 1, "and a recipe for trained models"),
     ],
 )
 def test_a_plan_of_bad_input_is_refused(name, config, seeds, message):

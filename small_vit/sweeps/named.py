@@ -5,7 +5,8 @@ nothing. The first option of the last axis is the baseline that the others are c
 `Sweep`).
 """
 
-from small_vit.data.registry import count_training_images
+from small_vit.data.registry import count_training_images, image_shape_and_classes
+from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES
 from small_vit.recipes.fine_tune import FINE_TUNED, LINEAR_PROBE, linear_and_without_dropout
 from small_vit.sizes import as_pair
@@ -22,7 +23,18 @@ def training_images(config):
 
 def _percent(share):
     """Train on `share` percent of the training images; the validation images stay the same."""
-    return {"data": {"train_examples": lambda config: training_images(config) * share // 100}}
+
+    def examples(config):
+        images = training_images(config)
+        _, num_classes = image_shape_and_classes(config.data, config.model.image_size)
+        if images * share // 100 < num_classes:
+            raise InputError(
+                f"{share} % of {images} training images is less than one image of each of the "
+                f"{num_classes} classes. Add images, or choose a sweep that trains on all of them."
+            )
+        return images * share // 100
+
+    return {"data": {"train_examples": examples}}
 
 
 def _percent_with_all_steps(share):

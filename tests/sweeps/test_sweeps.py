@@ -396,6 +396,7 @@ def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
 
 
 RESNET = digits().replace(model=named_model("resnet20"))
+FEW = digits().replace(data={"train_examples": 190})
 FINE_TUNED = digits().replace(train={"init_from": "runs/cats"})
 TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": "runs/cats"})
 
@@ -413,6 +414,7 @@ TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": 
         ("patch", RESNET, 1, "changes stride, which the family resnet does not have"),
         ("transfer", digits(), 1, "starts from a trained model: small-vit transfer --from RUN"),
         ("transfer", TRAINED, 1, "random weights. Received: a model of the family pretrained"),
+        ("data", FEW, 1, "5 % of 190 training images is less than one image of each of the 10"),
         ("families", RESNET, 1, "ViT from the recipe: leave out --model. Received: .* resnet"),
         ("families", FINE_TUNED, 1, "families from random weights: leave out --init-from"),
         ("data-families", FINE_TUNED, 1, "families from random weights"),

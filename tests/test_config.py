@@ -17,6 +17,7 @@ from small_vit import (
 from small_vit.errors import InputError
 from small_vit.models.registry import model_config, named_model
 from small_vit.recipes import PUBLISHED, RECIPES, changes_from_recipe, vanilla
+from small_vit.recipes.fine_tune import starting_from
 from small_vit.sizes import as_pair
 from small_vit.sweeps.named import training_images
 
@@ -172,6 +173,17 @@ def test_a_recipes_arm_is_a_name_whatever_is_switched():
     assert changes_from_recipe(config) == ["model.shifts: diagonal -> none"]
     assert vanilla(config).arm == "vanilla"
     assert changes_from_recipe(vanilla(RECIPES["cpu"]())) == []
+
+
+@pytest.mark.parametrize("recipe", ["fine-tune", "linear-probe"])
+def test_a_model_that_starts_from_trained_weights_is_compared_with_that_of_the_weights(recipe):
+    source = model_config("cct", dropout=0.3)
+    config = starting_from(RECIPES[recipe](), "runs/birds", source)
+    start = "train.init_from: None -> birds"
+    assert changes_from_recipe(config, source) == [start]
+    larger = config.replace(model={"image_size": 48})
+    assert sorted(changes_from_recipe(larger, source)) == ["model.image_size: 32 -> 48", start]
+    assert changes_from_recipe(larger) == [start]
 
 
 def test_a_model_of_another_family_is_told_by_its_name_and_its_own_changes():

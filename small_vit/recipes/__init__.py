@@ -5,7 +5,7 @@ expected result and deviations.
 """
 
 from small_vit.models.registry import FAMILIES, model_config
-from small_vit.recipes.fine_tune import fine_tune, fine_tune_sgd, linear_probe
+from small_vit.recipes.fine_tune import fine_tune, fine_tune_sgd, linear_probe, starting_from
 from small_vit.recipes.folders import folder, folder_large, folder_small, sam_nll
 from small_vit.recipes.pets import pets
 from small_vit.recipes.references import (
@@ -52,12 +52,17 @@ def vanilla(config):
     return config.replace(arm="vanilla", model=FAMILIES[config.model.kind].plain)
 
 
-def changes_from_recipe(config):
+def changes_from_recipe(config, source=None):
     """List how a config differs from its recipe's, as `ExperimentConfig.differences` writes it.
 
     Arm, seed, devices and the folder of the data do not count: a recipe is for all of them. The
-    parts that the arm "vanilla" leaves out do not count either, nor does the model of initial
-    weights.
+    parts that the arm "vanilla" leaves out do not count either. A model that starts from trained
+    weights is compared with that of the weights instead.
+
+    Args:
+        config: `ExperimentConfig`.
+        source: Config of the model whose weights it starts from. Default: it is not known, and
+            changes of the model are left out.
 
     Returns:
         List of str; also empty for a config that is from no recipe.
@@ -68,7 +73,10 @@ def changes_from_recipe(config):
     if config.arm == "vanilla":
         recipe = vanilla(recipe)
     if config.train.init_from is not None:
-        recipe = recipe.replace(model=config.model)
+        model = config.model
+        if source is not None:
+            model = starting_from(recipe, config.train.init_from, source).model
+        recipe = recipe.replace(model=model)
     changes = []
     if config.model.kind != recipe.model.kind:
         # The settings of two families do not compare: what is told is what differs from the

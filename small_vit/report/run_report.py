@@ -6,7 +6,7 @@ from small_vit.data.folder.dataset import FolderDataset
 from small_vit.files import write_text
 from small_vit.plots import plot_curves
 from small_vit.plots.labels import printable
-from small_vit.recipes import RECIPES, changes_from_recipe
+from small_vit.recipes import RECIPES
 from small_vit.report.classes_section import classes_section
 from small_vit.report.data_section import data_section
 from small_vit.report.examples_section import examples_section
@@ -48,7 +48,7 @@ def write_report(directory, config, result, model, logits, dataset):
             classes_section(directory, logits, labels, dataset.class_names, temperature),
             examples_section(directory, logits, dataset.test, dataset.class_names, files),
             model_section(directory, model, dataset, logits, history),
-            _how_it_was_made(config, result),
+            _how_it_was_made(result),
         )
     write_text(directory / "report.md", text + "\n")
     page = html_page(text, printable(title), directory.path)
@@ -93,13 +93,13 @@ def _curves(directory, result, history):
     )
 
 
-def _how_it_was_made(config, result):
+def _how_it_was_made(result):
     stopped = "" if result.stopped_after is None else f", stopped after {result.stopped_after}"
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     return join(
         "## How it was made",
         f"    {printable(result.command)}",
-        _changes(config),
+        _changes(result),
         f"{result.trainable_parameters:,} trainable parameters, {result.forward_flops / 1e9:.3f} "
         "GFLOP in an image's forward pass (matrix products), "
         f"{result.train_examples:,} training images, {result.epochs} epochs"
@@ -115,11 +115,10 @@ def _memory(result):
     return "" if peak is None else f", at most {peak:,} MB of memory in the process"
 
 
-def _changes(config):
-    if config.recipe not in RECIPES:
+def _changes(result):
+    if result.recipe not in RECIPES:
         return "Not from a recipe: config.json holds every setting."
-    changes = changes_from_recipe(config)
-    if not changes:
-        return f"Every setting is the recipe's ({config.recipe})."
-    lines = "\n".join(f"- {escape(change)}" for change in changes)
-    return f"Changed from the recipe {config.recipe}:\n\n{lines}"
+    if not result.changes:
+        return f"Every setting is the recipe's ({result.recipe})."
+    lines = "\n".join(f"- {escape(change)}" for change in result.changes)
+    return f"Changed from the recipe {result.recipe}:\n\n{lines}"

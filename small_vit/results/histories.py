@@ -18,8 +18,9 @@ class History:
 
     Attributes:
         recipe, dataset, arm, seed, precision: As in `Result`.
-        changes: As in `Result`. At a constant rate without the number of epochs, which then changes
-            none of them: a longer run goes on where a shorter one ended.
+        changes: As in `Result`; before the end, without those of a model that starts from trained
+            weights. At a constant rate without the number of epochs, which then changes none of
+            them: a longer run goes on where a shorter one ended.
         backend, device, commit, command: Of the process that started the run.
         resumed: Commits of the processes that resumed it.
         epochs: One dict per epoch, as in history.csv.
@@ -57,7 +58,8 @@ def history_of(directory):
     if not epochs:
         raise InputError(f"The run in {directory} has not finished an epoch.")
     environment = read_json(run / "environment.json")
-    changes = changes_from_recipe(config)
+    result = run.result()
+    changes = changes_from_recipe(config) if result is None else result.changes
     if config.train.schedule == "constant":
         changes = [change for change in changes if not change.startswith("train.epochs:")]
     resumed = [process["commit"] for process in environment.get("resumed", [])]

@@ -15,6 +15,7 @@ from small_vit.results.rows import config_hash
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
 from small_vit.sweeps.grid import Arm, Run, plan_runs
 from small_vit.sweeps.named import SWEEPS
+from small_vit.training.start import read_model_config
 
 LONGEST_LABEL = 150
 """Longest part of a file name that lists changes; file systems allow 255 characters in total."""
@@ -115,7 +116,8 @@ def _label(name, base):
     parts = [base.recipe] if name == "arms" else [name, base.recipe]
     if base.data.dataset == "folder":
         parts.append(base.data.name)
-    for change in changes_from_recipe(base):
+    source = base.train.init_from and read_model_config(base.train.init_from)
+    for change in changes_from_recipe(base, source):
         setting, value = change.split(": ")[0].split(".")[1], change.split(" -> ")[1]
         parts.append(f"{setting}-{value}".replace("/", "_").replace(" ", ""))
     if base.train.seed:

@@ -167,7 +167,7 @@ def _about_experiment(config, prepared, classifier, environment):
         "dataset": config.data.name,
         "arm": config.arm,
         "seed": config.train.seed,
-        "changes": changes_from_recipe(config),
+        "changes": changes_from_recipe(config, prepared.source and prepared.source.config),
         "train_examples": len(prepared.train),
         "trainable_parameters": parameter_count(classifier.trainable_weights),
         "forward_flops": 2 * multiply_adds.total,

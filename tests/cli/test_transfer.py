@@ -10,10 +10,12 @@ from PIL import Image
 from trained import save_run
 
 from small_vit.cli import train, transfer
+from small_vit.cli.settings import from_trained
 from small_vit.cli.train import parse_training
 from small_vit.recipes import digits
 from small_vit.results.rows import read_rows
 from small_vit.results.run_directory import RunDirectory
+from small_vit.sweeps.plan import make_plan
 from tiny import TINY
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("without_reports")]
@@ -75,6 +77,8 @@ def test_three_starts_share_model_budget_and_seed(transferred, source):
     assert (tuned.train.layer_decay, probe.train.freeze) == (0.75, ("backbone",))
     assert [each.train.learning_rate for each in configs] == [0.02, 1e-3, 1e-2]
     assert [row.trainable_parameters for row in rows][2] == 8 * 10 + 10
+    of_model = [[each for each in row.changes if "model." in each] for row in rows[1:]]
+    assert of_model == [[], ["model.dropout: 0.25 -> 0.0"]]
     fingerprints = [row.init_fingerprint for row in rows]
     assert fingerprints[0] is None and fingerprints[1] == fingerprints[2] is not None
 
@@ -178,6 +182,19 @@ def test_images_of_ones_own_choose_the_recipe_by_their_number(source, birds, tmp
     base, _ = transfer._base(names)
     assert (base.recipe, base.data.name) == ("folder-small", "birds")
     assert base.model == RunDirectory(source).config().model
+
+
+def test_a_transfer_at_another_size_has_a_folder_of_its_own(source, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    base = from_trained(digits(), source)
+    names = [
+        make_plan("transfer", base.replace(model=changes), 1).folder.name
+        for changes in ({}, {"image_size": 16})
+    ]
+    assert names == [
+        "transfer-digits-init_from-numbers",
+        "transfer-digits-image_size-16-init_from-numbers",
+    ]
 
 
 # ------------------------------------------------------------------ train --init-from

@@ -236,6 +236,17 @@ def test_more_epochs_make_another_run_unless_the_rate_is_constant(recipe, change
     assert history_of(tmp_path).changes == changes
 
 
+def test_the_changes_of_a_run_that_has_ended_are_those_of_its_result(tmp_path):
+    run, changes = RunDirectory(tmp_path), ["model.image_size: 32 -> 48"]
+    config = RECIPES["fine-tune"]().replace(train={"init_from": "runs/birds"})
+    environment = dict.fromkeys(("backend", "device", "commit", "command"), "x")
+    run.create(config, environment, ["a"])
+    run.write_history([{"epoch": 1}])
+    assert history_of(tmp_path).changes == ["train.init_from: None -> birds"]
+    run.finish(made_up_result(epochs=config.train.epochs, changes=changes))
+    assert history_of(tmp_path).changes == changes
+
+
 def test_epochs_of_other_runs_stay_and_of_one_run_the_longer_ones(tmp_path):
     path = tmp_path / "epochs.jsonl"
     longer = history(3)

@@ -97,6 +97,7 @@ def folder_run(tmp_path_factory):
         metrics={"temperature": 2.0, "calibration_error_before": 0.2},
         intervals={"accuracy": [0.5, 0.9]},
         kept_epoch=1,
+        changes=["model.image_size: 8 -> 16"],
     )
     return folder, told, dataset
 
@@ -161,6 +162,11 @@ def test_splits_and_files_are_listed(folder_run):
     assert r"| bad_19\|.jpg | not an \*image\* |" in told and "bad_20" not in told
     assert "22 groups: 22 of equal pixels, 0 that look alike. 22 in several splits" in told
     assert "*The first 20 of 22.*" in told and "2 files left out" in told
+
+
+def test_what_the_run_changed_in_its_recipe_is_listed(folder_run):
+    _, told, _ = folder_run
+    assert "Changed from the recipe digits:\nmodel.image_size: 8 -> 16\n" in text_of(told)
 
 
 def test_names_are_text_whatever_is_in_them(folder_run):

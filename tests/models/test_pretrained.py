@@ -49,6 +49,15 @@ PROCESSOR = {
 }
 
 
+# Logits of transformers' own model, which read this checkpoint and prepared these images: version
+# 5.24.0 on PyTorch 2.13.
+OF_TRANSFORMERS = [
+    [-0.48323, 0.34025, -0.01121],
+    [-0.64153, 0.55797, -0.00068],
+    [-0.67853, 0.40294, -0.03991],
+]
+
+
 def shapes():
     """The weights of a Vision Transformer as transformers names them."""
     embeddings = "vit.embeddings."
@@ -169,29 +178,10 @@ def test_logits_and_classes_are_those_of_the_checkpoint(checkpoint, weights):
 
     classifier, names = pretrained_classifier(checkpoint)
     images = images_of()
-    np.testing.assert_allclose(to_numpy(classifier(images)), Reference(weights)(images), atol=1e-4)
+    logits = to_numpy(classifier(images))
+    np.testing.assert_allclose(logits, OF_TRANSFORMERS, atol=1e-4)
+    np.testing.assert_allclose(logits, Reference(weights)(images), atol=1e-4)
     assert names == NAMES
-
-
-def test_logits_are_those_of_transformers(tmp_path):
-    torch = pytest.importorskip("torch")
-    transformers = pytest.importorskip("transformers")
-    pytest.importorskip("keras_hub")
-    from small_vit.models.pretrained.build import pretrained_classifier
-
-    torch.manual_seed(0)
-    model = transformers.ViTForImageClassification(transformers.ViTConfig(**CONFIG))
-    model.save_pretrained(tmp_path)
-    processor = transformers.ViTImageProcessor(
-        size={"height": SIZE, "width": SIZE}, image_mean=MEAN.tolist(), image_std=DEVIATION.tolist()
-    )
-    processor.save_pretrained(tmp_path)
-    with torch.no_grad():
-        inputs = processor(list(images_of()), return_tensors="pt")
-        expected = model.eval()(**inputs).logits.numpy()
-
-    classifier, _ = pretrained_classifier(str(tmp_path))
-    np.testing.assert_allclose(to_numpy(classifier(images_of())), expected, atol=1e-4)
 
 
 def test_logits_are_those_of_a_preset_that_keras_hub_saved(tmp_path):

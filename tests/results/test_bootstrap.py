@@ -132,8 +132,8 @@ def test_intervals_of_certain_answers_have_no_width():
         assert intervals[name] == pytest.approx([1, 1])
 
 
-def test_95_percent_of_the_intervals_cover_the_true_value():
-    """Accuracy, and average precision, which few images of many classes measure too high."""
+def test_most_intervals_cover_the_true_value_and_none_is_needlessly_wide():
+    """Average precision, which few images of many classes measure too high, is covered less."""
     classes, images = 10, 10
 
     def draw(generator, labels):
@@ -142,16 +142,21 @@ def test_95_percent_of_the_intervals_cover_the_true_value():
         return logits, labels
 
     true = full_metrics(*draw(np.random.default_rng(0), np.arange(20_000) % classes))
-    covered = {"accuracy": [], "average_precision": [], "loss": []}
+    rates = {"accuracy": 0.9, "average_precision": 0.75, "loss": 0.9}
+    found = {name: [] for name in rates}
     for seed in range(100):
         sample = draw(np.random.default_rng([1, seed]), np.arange(classes * images) % classes)
         intervals = bootstrap_intervals(*sample, resamples=200, seed=seed)
-        for name, hits in covered.items():
-            low, high = intervals[name]
-            hits.append(low <= true[name] <= high)
+        for name in rates:
+            found[name].append(intervals[name])
 
-    for name, hits in covered.items():
-        assert 0.86 <= np.mean(hits) <= 1, name
+    for name, rate in rates.items():
+        low, high = np.transpose(found[name])
+        assert np.mean((low <= true[name]) & (true[name] <= high)) >= rate, name
+    low, high = np.transpose(found["accuracy"])
+    # That of a binomial count of 100 images; within classes it spreads a little less.
+    width = 2 * 1.96 * np.sqrt(true["accuracy"] * (1 - true["accuracy"]) / 100)
+    assert 0.85 * width < np.mean(high - low) < 1.05 * width
 
 
 def test_hundreds_of_images_take_no_time():

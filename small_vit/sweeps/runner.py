@@ -51,11 +51,12 @@ def run_plan(plan, left, address=None, **options):
         # Load the data before the first run: an error in it would stop all runs.
         if address is None:
             prepare(left[0].config)
+            check_initial_weights(left)
             execute = partial(run_here, **options)
         else:
+            # No model is built here: it would take memory of a GPU that a worker may need.
             load_data(left[0].config.data, left[0].config.model.image_size)
             execute = run_on_ray(address, **options)
-        check_initial_weights(left)
         write_plan(plan)
         failed = run_sweep(left, plan.rows_path, execute)
     if hosts.is_first():

@@ -153,7 +153,7 @@ def test_size_is_a_pair(size, pair):
 )
 @pytest.mark.parametrize("field", ["image_size", "patch_size", "stride"])
 def test_size_is_checked(field, size):
-    with pytest.raises(InputError, match="size"):
+    with pytest.raises(InputError, match=f"{field} must be a positive int"):
         ViTConfig(**{field: size})
 
 

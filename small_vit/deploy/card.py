@@ -11,7 +11,6 @@ from small_vit.errors import InputError
 from small_vit.files import make_folder, read_lines, write_text
 from small_vit.models.registry import FAMILIES
 from small_vit.plots.labels import printable
-from small_vit.recipes import RECIPES, changes_from_recipe
 from small_vit.report.markdown import escape, join, table
 from small_vit.report.metrics_table import FEWEST_CLASSES_FOR_TOP5, metrics_table
 from small_vit.results.result import passes_suffix
@@ -197,8 +196,7 @@ def _positive_class(about, class_names):
 
 def _training(config, result):
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
-    changes = changes_from_recipe(config) if config.recipe in RECIPES else []
-    changed = f", changed: {', '.join(map(escape, changes))}" if changes else ""
+    changed = f", changed: {', '.join(map(escape, result.changes))}" if result.changes else ""
     return join(
         f"    {printable(without_folders(result.command))}",
         f"Recipe {escape(config.recipe)}{changed}; seed {result.seed}; {result.epochs} epochs"

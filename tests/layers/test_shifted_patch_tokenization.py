@@ -229,9 +229,9 @@ def test_switches_override_vanilla(switches, copies, norms):
             {"patch_size": 4, "shift_ratio": 0.24},
             "shift_ratio.* one pixel.*0.24 of patch_size=4",
         ),
-        ({"patch_size": 0}, "size is a positive int.*0"),
-        ({"patch_size": (4, 4, 4)}, "size is a positive int"),
-        ({"stride": -1}, "size is a positive int.*-1"),
+        ({"patch_size": 0}, "patch_size must be a positive int.*0"),
+        ({"patch_size": (4, 4, 4)}, "patch_size must be a positive int"),
+        ({"stride": -1}, "stride must be a positive int.*-1"),
     ],
 )
 def test_bad_argument(kwargs, message):

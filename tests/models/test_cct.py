@@ -187,7 +187,7 @@ def test_images_are_resized_and_the_head_is_one_linear_layer():
         ({"mlp_ratio": 0}, "mlp_ratio must be large enough"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1"),
         ({"temperature": "token"}, "temperature is one of"),
-        ({"image_size": (8, 0)}, "A size is"),
+        ({"image_size": (8, 0)}, "image_size must be a positive int"),
     ],
 )
 def test_wrong_settings_are_refused(fields, message):

@@ -283,7 +283,7 @@ def values_of(variables):
         ({"depth": 34}, "depth is one of"),
         ({"stem": "huge"}, "stem is one of"),
         ({"stem": "large"}, "stem must be 'small' for depth=20"),
-        ({"image_size": 0}, "A size is"),
+        ({"image_size": 0}, "image_size must be a positive int"),
     ],
 )
 def test_wrong_settings_are_refused(fields, message):

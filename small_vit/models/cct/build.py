@@ -2,8 +2,8 @@
 
 import keras
 
-from small_vit.layers import PatchEncoder, Resize, SequencePooling, TransformerBlock
-from small_vit.sizes import as_pair
+from small_vit.layers import PatchEncoder, SequencePooling, TransformerBlock
+from small_vit.models.inputs import prepared_images
 
 
 def build(config, image_shape, num_classes, normalization):
@@ -15,10 +15,7 @@ def build(config, image_shape, num_classes, normalization):
 
     Source: Hassani et al., arXiv 2104.05704, section 3.
     """
-    images = keras.Input(image_shape, name="images")
-    x = (normalization or keras.layers.Normalization(name="normalization"))(images)
-    if as_pair(config.image_size) != tuple(image_shape[:2]):
-        x = Resize(config.image_size, name="resize")(x)
+    images, x = prepared_images(image_shape, config.image_size, normalization)
     x = _tokens(x, config)
     for number in range(config.num_layers):
         x = _block(config, number)(x)

@@ -3,9 +3,8 @@
 import keras
 from keras import ops
 
-from small_vit.layers import Resize
+from small_vit.models.inputs import prepared_images
 from small_vit.models.resnet.config import STAGES
-from small_vit.sizes import as_pair
 
 
 def build(config, image_shape, num_classes, normalization):
@@ -17,10 +16,7 @@ def build(config, image_shape, num_classes, normalization):
 
     Source: He et al., arXiv 1512.03385, sections 3.3 and 4.2.
     """
-    images = keras.Input(image_shape, name="images")
-    x = (normalization or keras.layers.Normalization(name="normalization"))(images)
-    if as_pair(config.image_size) != tuple(image_shape[:2]):
-        x = Resize(config.image_size, name="resize")(x)
+    images, x = prepared_images(image_shape, config.image_size, normalization)
     stages = STAGES[config.depth]
     x = _stem(x, stages[0][0], config.stem)
     shortcut = _projected if config.depth == 18 else _subsampled

@@ -8,12 +8,11 @@ from small_vit.layers import (
     ClassTokenPooling,
     FastDropout,
     PatchEncoder,
-    Resize,
     ShiftedPatchTokenization,
     TransformerBlock,
 )
+from small_vit.models.inputs import prepared_images
 from small_vit.models.vit.config import ViTConfig
-from small_vit.sizes import as_pair
 
 _EMBEDDING_INITIALIZERS = {
     "uniform": lambda: keras.initializers.RandomUniform(),
@@ -72,10 +71,7 @@ def create_vit_classifier(
     if vanilla:
         config = config.vanilla()
 
-    images = keras.Input(input_shape, name="images")
-    x = (normalization or keras.layers.Normalization(name="normalization"))(images)
-    if as_pair(config.image_size) != tuple(input_shape[:2]):
-        x = Resize(config.image_size, name="resize")(x)
+    images, x = prepared_images(input_shape, config.image_size, normalization)
     if augmentation is not None:
         x = augmentation(x)
     x = _tokens(x, config)

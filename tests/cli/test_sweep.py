@@ -336,7 +336,7 @@ def script(*arguments, name="ablation"):
 def test_the_script_lists_the_sweeps():
     listed = script("--list")
     assert "parts: Which of the paper's parts gives the gain?" in listed
-    assert "vanilla, spt, lsa, temperature, mask, spt+lsa" in listed
+    assert "vanilla, spt, shifts, patch-norm, lsa, temperature, mask, spt+lsa" in listed
     assert digits().recipe not in listed
 
 

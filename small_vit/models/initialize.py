@@ -71,9 +71,8 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
     summed = _summed_over_channels(classifier, source)
     values = found | resampled | summed
     backbone, head = backbone_and_head(classifier)
-    loaded = []
-    for path, variable in _variables(backbone.layers).items():
-        loaded.append(path)
+    required = _variables(backbone.layers)
+    for path, variable in required.items():
         if path not in values or values[path].shape != tuple(variable.shape):
             there = f"of shape {values[path].shape}" if path in values else "missing"
             raise InputError(
@@ -81,7 +80,7 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
                 f"{tuple(variable.shape)} here and {there} in init_from. Leave out settings of the "
                 "model: they are those of init_from."
             )
-    loaded += _fitting_head(head, backbone_and_head(source)[1], same_classes)
+    loaded = [*required, *_fitting_head(head, backbone_and_head(source)[1], same_classes)]
     for path in loaded:
         variables[path].assign(values[path])
     for path in _variables([classifier.get_layer(LAST_LAYER)]).keys() - set(loaded):

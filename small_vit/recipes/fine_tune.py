@@ -96,8 +96,12 @@ def linear_and_without_dropout(model):
 
     The head has no hidden layers. There is no dropout: a frozen layer cannot learn to do with it.
     """
-    changes = dict.fromkeys(
-        ("attention_dropout", "dropout", "head_dropout", "stochastic_depth"), 0.0
-    )
+    changes = {
+        "attention_dropout": 0.0,
+        "dropout": 0.0,
+        "head_dropout": 0.0,
+        "head_units": (),
+        "stochastic_depth": 0.0,
+    }
     names = {field.name for field in dataclasses.fields(model)}
-    return {name: value for name, value in {**changes, "head_units": ()}.items() if name in names}
+    return {name: value for name, value in changes.items() if name in names}

@@ -18,9 +18,9 @@ class History:
 
     Attributes:
         recipe, dataset, arm, seed, precision: As in `Result`.
-        changes: As in `Result`; before the end, without those of a model that starts from trained
-            weights. At a constant rate without the number of epochs, which then changes none of
-            them: a longer run goes on where a shorter one ended.
+        changes: As in `Result`. Until the run has ended, changes of a model that starts from
+            trained weights are left out. At a constant rate the number of epochs is left out too:
+            the epochs of a longer run are those of a shorter one and more.
         backend, device, commit, command: Of the process that started the run.
         resumed: Commits of the processes that resumed it.
         epochs: One dict per epoch, as in history.csv.

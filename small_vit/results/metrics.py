@@ -40,7 +40,7 @@ def full_metrics(logits, labels, positive=None):
     """Return the metrics of the final test.
 
     Precision of a class that is never predicted is 0, and so is recall of one that has no image.
-    The means are without classes that have no image and are never predicted. There are no micro
+    Classes that have no image and are never predicted are left out of the means. There are no micro
     means, since each equals the accuracy; so does `recall_weighted`.
 
     Args:

@@ -75,9 +75,11 @@ def length(runs):
         runs: List of `Result`.
     """
     planned = dict.fromkeys(f"{run.epochs}{passes_suffix(run)}" for run in runs)
-    stopped = sorted({run.stopped_after for run in runs if run.stopped_after is not None})
-    early = f", stopped after {' to '.join(map(str, stopped[:1] + stopped[1:][-1:]))}"
-    return " or ".join(planned) + (early if stopped else "")
+    stopped = {run.stopped_after for run in runs if run.stopped_after is not None}
+    if not stopped:
+        return " or ".join(planned)
+    ends = dict.fromkeys((min(stopped), max(stopped)))
+    return f"{' or '.join(planned)}, stopped after {' to '.join(map(str, ends))}"
 
 
 def passes_suffix(run):

@@ -49,8 +49,8 @@ class CommandLine:
     backends: tuple[Backend, ...] = ("tensorflow", "jax", "torch")
     """Backends; the models of other libraries run on torch."""
     contenders: tuple[Name, ...] = ("ours", "keras-example")
-    """Contenders: our train step, the Keras example's own code, the models of other libraries, and
-    our train step with the head of these models."""
+    """Contenders: our train step, also with models of other families; the Keras example's own code;
+    the models of other libraries, and our train step with the head of these models."""
     reference: tuple[Name, Backend] | None = None
     """Contender and backend to compare with. Default: keras-example on the row's backend."""
     rounds: int = 5

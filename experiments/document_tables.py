@@ -10,6 +10,8 @@ from family_tables import family_table
 from folder_tables import folder_table
 from row_files import (
     BENCHMARK_COMMAND,
+    FAMILY_BENCHMARK_COMMAND,
+    FAMILY_SPEED_ROWS,
     SPEED_ROWS,
     comparison_command,
     not_yet_run,
@@ -38,6 +40,12 @@ FOLDER_TABLES = {
     ),
 }
 """Files of rows, baseline and command of each table whose rows are of several sets of images."""
+
+SPEED_TABLES = {
+    "speed": (SPEED_ROWS, BENCHMARK_COMMAND),
+    "family-speed": (FAMILY_SPEED_ROWS, FAMILY_BENCHMARK_COMMAND),
+}
+"""File of rows and command of each table of the benchmark."""
 
 EPOCHS = (1, 2, 5, 10, 20, 30, 50)
 """Epochs shown in the table of the Keras example's log."""
@@ -81,8 +89,9 @@ def _render_part(part, results):
 
 
 def _table(name, results):
-    if name == "speed":
-        return speed_tables(results / SPEED_ROWS) or not_yet_run(BENCHMARK_COMMAND)
+    if name in SPEED_TABLES:
+        path, command = SPEED_TABLES[name]
+        return speed_tables(results / path) or not_yet_run(command)
     if name == "published":
         return _published_table(results)
     if name == "epochs":

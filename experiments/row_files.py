@@ -6,7 +6,14 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "experiments" / "results"
 SPEED_ROWS = Path("speed") / "benchmark.jsonl"
 """The file of `experiments/benchmark.py`, in the folder of rows."""
+FAMILY_SPEED_ROWS = Path("speed") / "families.jsonl"
+"""The same for the models of several families."""
 BENCHMARK_COMMAND = "python experiments/benchmark.py"
+FAMILY_BENCHMARK_COMMAND = (
+    f"{BENCHMARK_COMMAND} --models cpu --batch-sizes 128 --contenders ours cct-2/3x2 resnet20 "
+    "--backends tensorflow jax --reference resnet20 tensorflow "
+    "--to experiments/results/speed/families.jsonl"
+)
 SEEDS = {"keras-example": 5, "cpu": 5}  # others: 3
 
 

@@ -19,10 +19,10 @@ class CommandLine:
     A table is between `<!-- table: NAME -->` and `<!-- end -->`, and is made from NAME.jsonl. If
     NAME is SWEEP-RECIPE, it is the table of that sweep, which may be not yet run. Other names:
     `published` compares published numbers with ours; `epochs` compares the Keras example's log with
-    ours, epoch by epoch; `speed` is for the benchmark; `bfloat16` compares the accuracy of bfloat16
-    and float32; `folders` shows the runs on folders of images, `sam`, `fit` and `transfer` those of
-    these sweeps; `families` shows the sweep of that name on each recipe that it is run on; `export`
-    is for exported models.
+    ours, epoch by epoch; `speed` and `family-speed` are for the benchmark; `bfloat16` compares the
+    accuracy of bfloat16 and float32; `folders` shows the runs on folders of images, `sam`, `fit`
+    and `transfer` those of these sweeps; `families` shows the sweep of that name on each recipe
+    that it is run on; `export` is for exported models.
     """
 
     check: bool = False

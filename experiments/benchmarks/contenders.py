@@ -4,10 +4,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from small_vit.models.registry import named_model
+
 Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
     "ours",
     "ours-common-head",
+    "cct-2/3x2",
+    "resnet20",
     "keras-example",
     "vit-pytorch",
     "vit-pytorch-compiled",
@@ -20,6 +24,8 @@ Name = Literal[
 # The arms each library has: vit-pytorch's model for small datasets is SPT+LSA only.
 _LIBRARY_ARMS = {"vit-pytorch": "spt+lsa", "transformers": "vanilla", "timm": "vanilla"}
 
+_OTHER_FAMILIES = ("cct-2/3x2", "resnet20")
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -28,6 +34,7 @@ class Contender:
     - `ours`: the train step of `run_experiment`.
     - `ours-common-head`: the same step; the model has the head of the libraries' models, so that
       all compute the same.
+    - `cct-2/3x2`, `resnet20`: the same step with these models, at the image size of the workload's.
     - `keras-example`: the Keras example's own code, in plain Keras layers.
     - `vit-pytorch`, `transformers`, `timm`: those libraries' models, on PyTorch; `-compiled`:
       under `torch.compile`.
@@ -54,8 +61,10 @@ class Contender:
         return self.name != "keras-example" or workload.augmentation != "paper"
 
     def model(self, workload):
-        """Return the `ViTConfig` that the contender computes."""
+        """Return the config of the model that the contender computes."""
         model = workload.config.model
+        if self.name in _OTHER_FAMILIES:
+            return named_model(self.name).replace(image_size=model.image_size)
         if self.name == "keras-example" and model.pooling != "flatten":
             return model.replace(pooling="mean")
         if self.name in ("ours", "keras-example"):

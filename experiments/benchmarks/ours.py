@@ -21,7 +21,7 @@ def prepare(workload, model, strategy):
 
     Args:
         workload: `Workload`.
-        model: `ViTConfig`; it replaces that of the workload.
+        model: Config of a model; it replaces that of the workload.
         strategy: `Strategy` to build it under.
 
     Returns:

@@ -132,6 +132,18 @@ def test_the_floor_is_of_the_model_that_is_trained():
     assert Contender("keras-example", "jax").model(workload("paper")).pooling == "mean"
 
 
+def test_other_families_have_their_published_size_and_no_floor(monkeypatch):
+    workload = Workload("cpu", "vanilla", 1, "float32", "none", steps=1)
+    contenders = [Contender(name, BACKEND) for name in ("resnet20", "cct-2/3x2")]
+    assert all(each.supports(workload) for each in contenders)
+    assert [each.prepare(workload)[1] for each in contenders] == [275_572, 295_333]
+    workers = iter([FakeWorker("peaks", 1.0, []), FakeWorker("resnet20", 1.0, [])])
+    monkeypatch.setattr(benchmark_rows, "Worker", lambda backend, python: next(workers))
+    (row,) = benchmark_rows.measure(workload, contenders[:1], {BACKEND: "python"}, rounds=1)
+    assert row["images_per_second"] == 1.0
+    assert "floor_fraction" not in row
+
+
 @pytest.mark.skipif(BACKEND != "torch", reason="other libraries' models are PyTorch's")
 def test_libraries_train_on_the_papers_augmentation():
     pytest.importorskip("timm", exc_type=ImportError)

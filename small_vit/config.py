@@ -221,29 +221,36 @@ class TrainConfig(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_ranges()
+        self._check_optimizer()
+        self._check_loss()
+        self._normalise()
+
+    def _check_ranges(self):
         for name in ("epochs", "passes_per_epoch", "batch_size"):
             self._require(getattr(self, name) >= 1, name, "at least 1")
         for name in ("learning_rate", "adam_epsilon"):
             self._require(getattr(self, name) > 0, name, "above 0")
+        for name in ("weight_decay", "clip_norm", "focal_gamma", "sam_rho", "patience"):
+            self._require(getattr(self, name) >= 0, name, "at least 0")
+        for name in ("warmup_fraction", "label_smoothing", "momentum", "ema_momentum"):
+            self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
         self._require(
             0 <= self.final_learning_rate <= self.learning_rate,
             "final_learning_rate",
             f"0 to learning_rate={self.learning_rate}",
         )
-        if self.init_from is not None:
-            # A run is resumed from other folders too.
-            absolute = str(Path(self.init_from).expanduser().resolve())
-            object.__setattr__(self, "init_from", absolute)
-        object.__setattr__(self, "freeze", tuple(sorted(set(self.freeze))))
         self._require(0 < self.layer_decay <= 1, "layer_decay", "above 0 and at most 1")
+        self._require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32")
+        kinds = get_args(DecayKind)
+        self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
+
+    def _check_optimizer(self):
         self._require(
             self.optimizer == "adamw" or self.layer_decay == 1,
             "layer_decay",
             f"1 for optimizer={self.optimizer!r}: only AdamW has rates by layer",
         )
-        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
-        self._require(0 <= self.seed < 2**32, "seed", "at least 0 and below 2**32")
-        self._require(self.clip_norm >= 0, "clip_norm", "at least 0")
         self._require(
             self.optimizer == "adamw" or self.decay_rule == "scaled",
             "decay_rule",
@@ -259,28 +266,33 @@ class TrainConfig(Settings):
             "ema_momentum",
             "0 for optimizer='schedule-free', which averages the weights itself",
         )
-        for name in ("focal_gamma", "sam_rho", "patience"):
-            self._require(getattr(self, name) >= 0, name, "at least 0")
-        for name in ("warmup_fraction", "label_smoothing", "momentum", "ema_momentum"):
-            self._require(0 <= getattr(self, name) < 1, name, "at least 0 and below 1")
         self._require(
             self.keep == "last" or not self.averages_weights,
             "keep",
             "'last' with ema_momentum or schedule-free: the averages are known at the end only",
         )
-        if self.class_weights == ("none",):
-            object.__setattr__(self, "class_weights", ())
         self._require(
             self.sam_rho > 0 or not self.sam_adaptive, "sam_adaptive", "left out without sam_rho"
         )
+
+    def _check_loss(self):
+        weighted = self.class_weights not in ((), ("none",))
         self._require(
-            not (self.balanced_sampling and self.class_weights),
+            not (self.balanced_sampling and weighted),
             "balanced_sampling",
             f"left out with class_weights={self.class_weights}: together they correct twice",
         )
-        kinds = get_args(DecayKind)
-        self._require(set(self.decay_exclude) <= set(kinds), "decay_exclude", f"among {kinds}")
-        object.__setattr__(self, "decay_exclude", tuple(sorted(set(self.decay_exclude))))
+
+    def _normalise(self):
+        """Give settings that mean the same the same value."""
+        if self.init_from is not None:
+            # A run is resumed from other folders too.
+            absolute = str(Path(self.init_from).expanduser().resolve())
+            object.__setattr__(self, "init_from", absolute)
+        if self.class_weights == ("none",):
+            object.__setattr__(self, "class_weights", ())
+        for name in ("freeze", "decay_exclude"):
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
 
     @property
     def averages_weights(self):

@@ -130,14 +130,14 @@ def _print_sweeps():
 def _print_plan(plan, left, results):
     from small_vit.results.rows import read_rows
     from small_vit.results.run_directory import RunDirectory
-    from small_vit.sweeps.timing import estimate, seconds_per_flop
+    from small_vit.sweeps.timing import comparable, estimate, seconds_per_flop
+    from small_vit.training.devices import choose_strategy
     from small_vit.training.progress import clock
 
     paths = {plan.rows_path, *(Path(results).glob("*.jsonl") if results else ())}
     # Several sweeps may share a run: it then has a row in the file of each.
-    rows = {row.config_hash: row for path in sorted(paths) for row in read_rows(path)}
-    of_recipe = [row for row in rows.values() if row.recipe == plan.base.recipe]
-    measured = of_recipe or list(rows.values())
+    rows = {(row.config_hash, row.device): row for path in sorted(paths) for row in read_rows(path)}
+    measured = comparable([*rows.values()], plan.base.recipe, choose_strategy().description)
     pace = seconds_per_flop(measured)
     width = max(len(run.name) for run in plan.runs)
     for run in plan.runs:
@@ -147,7 +147,7 @@ def _print_plan(plan, left, results):
             state = f"{'stopped' if stopped else 'to do':<8}  {clock(estimate([run], pace))}"
         print(f"{run.name:<{width}}  {state}")
     devices = "; ".join(sorted({row.device for row in measured}))
-    other = "" if of_recipe else " of other recipes"
+    other = "" if any(row.recipe == plan.base.recipe for row in measured) else " of other recipes"
     source = f"estimated from {len(measured)} measured runs{other} on {devices}, one run at a time"
     if not measured:
         source = "no run has been measured"

@@ -15,6 +15,25 @@ def work(config):
     return passes * training_images(config) * flops
 
 
+def comparable(rows, recipe, device):
+    """Choose the measured runs by which to judge how long others take.
+
+    Those of the same recipe on the same device; if there are none, all on the device; else those of
+    the recipe on other devices; else all.
+
+    Args:
+        rows: List of `Result`.
+        recipe: Name of the recipe.
+        device: Name of the device, as results have it.
+
+    Returns:
+        List of `Result`.
+    """
+    here = [row for row in rows if row.device == device]
+    either = here or rows
+    return [row for row in either if row.recipe == recipe] or either
+
+
 def seconds_per_flop(rows):
     """Return the median time of runs per FLOP of `work`.
 

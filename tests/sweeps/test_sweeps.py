@@ -26,7 +26,7 @@ from small_vit.sweeps.pictures import plot_sweep
 from small_vit.sweeps.plan import make_plan, read_plan, refuse_another, write_plan
 from small_vit.sweeps.runner import unfinished
 from small_vit.sweeps.summary import summarise, sweep_table
-from small_vit.sweeps.timing import seconds_per_flop, work
+from small_vit.sweeps.timing import comparable, seconds_per_flop, work
 from small_vit.training.prepare import split_training_images
 from small_vit.training.progress import clock
 
@@ -273,6 +273,23 @@ def test_time_is_judged_by_flops_and_unknown_without_rows():
     assert seconds_per_flop([]) is None
     assert clock(None) == "unknown"
     assert clock(3723.4) == "1:02:03"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "device", "chosen"),
+    [
+        ("cpu", "a GPU", {0}),
+        ("digits", "a GPU", {0, 1}),  # of other recipes, but of this device
+        ("cpu", "a TPU", {0, 2}),
+        ("digits", "a TPU", {0, 1, 2}),
+    ],
+)
+def test_a_time_is_judged_by_runs_on_this_device_first(recipe, device, chosen):
+    recipes = [("cpu", "a GPU"), ("paper", "a GPU"), ("cpu", "a CPU")]
+    rows = [
+        made_up_result(seed=seed, recipe=of, device=on) for seed, (of, on) in enumerate(recipes)
+    ]
+    assert {row.seed for row in comparable(rows, recipe, device)} == chosen
 
 
 def test_the_summary_pairs_each_arm_with_its_baseline():

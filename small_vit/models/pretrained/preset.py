@@ -46,6 +46,9 @@ def read_preset(name):
         InputError: if it cannot be loaded, or is no Vision Transformer that `ViTConfig` describes.
     """
     with keras_hub_loading(name) as keras_hub:
+        if name.startswith(HUGGING_FACE):
+            # keras-hub would not say why it cannot be reached.
+            _json_of_checkpoint(name, "config.json")
         converter = keras_hub.layers.ImageConverter.from_preset(name)
         backbone = keras_hub.models.ViTBackbone.from_preset(name, load_weights=False)
         if converter is None:
@@ -114,8 +117,14 @@ def _statistics_of_processor(processor):
 def _json_of_checkpoint(name, file):
     if name.startswith(HUGGING_FACE):
         import huggingface_hub
+        from huggingface_hub.utils import logging
 
-        path = huggingface_hub.hf_hub_download(name.removeprefix(HUGGING_FACE), file)
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()  # It warns of each attempt of several.
+        try:
+            path = huggingface_hub.hf_hub_download(name.removeprefix(HUGGING_FACE), file)
+        finally:
+            logging.set_verbosity(verbosity)
     else:
         path = Path(name) / file
     return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -17,6 +17,9 @@ from small_vit.settings import Settings
 CHECKPOINT_MINUTES = 5.0
 """Within an epoch, a checkpoint is saved this often."""
 
+BACKBONE = "backbone"
+"""What `freeze` calls all layers before the head."""
+
 DecayKind = Literal["bias", "norm", "temperature", "position"]
 
 

@@ -187,10 +187,12 @@ def test_a_model_that_starts_from_trained_weights_is_compared_with_that_of_the_w
 
 
 def test_a_model_of_another_family_is_told_by_its_name_and_its_own_changes():
-    model = named_model("resnet56").replace(image_size=24)
+    model = named_model("resnet56", 24)
     config = RECIPES["cpu"]().replace(model=model, train={"epochs": 3})
     changes = ["model.kind: vit -> resnet", "model.image_size: 32 -> 24", "model.depth: 20 -> 56"]
     assert sorted(changes_from_recipe(config)) == sorted([*changes, "train.epochs: 8 -> 3"])
+    of_recipe = RECIPES["folder"]().replace(model=named_model("resnet20", 64))
+    assert changes_from_recipe(of_recipe) == ["model.kind: vit -> resnet"]
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class Contender:
         """Return the config of the model that the contender computes."""
         model = workload.config.model
         if self.name in _OTHER_FAMILIES:
-            return named_model(self.name).replace(image_size=model.image_size)
+            return named_model(self.name, model.image_size)
         if self.name == "keras-example" and model.pooling != "flatten":
             return model.replace(pooling="mean")
         if self.name in ("ours", "keras-example"):

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import tyro
 
 from small_vit.config import CHECKPOINT_MINUTES, ExperimentConfig
+from small_vit.data.registry import DATASETS
 from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES, named_model
 from small_vit.quiet import import_keras
 from small_vit.recipes import RECIPES, keras_example
-from small_vit.recipes.fine_tune import starting_from
+from small_vit.recipes.fine_tune import arm_of_trained, starting_from
 from small_vit.recipes.folders import for_folder, on_folder
 from small_vit.sizes import as_pair
 
@@ -83,9 +84,7 @@ def parse(options_class, arguments, prog, description, resumed):
         if known.model is not None:
             if known.init_from is not None:
                 raise InputError("--init-from brings its model: leave out --model.")
-            named = named_model(known.model)
-            if folder is not None and named.kind in ("cct", "resnet"):
-                named = named.replace(image_size=base.model.image_size)
+            named = named_model(known.model, _size_of_images(base, folder))
             base = base.replace(arm=known.model.lower(), model=named)
             size = None  # Of a ViT, the name says the patch size.
         if known.init_from is not None:
@@ -97,6 +96,8 @@ def parse(options_class, arguments, prog, description, resumed):
     options, config = parse_changes(
         options_class, arguments, prog, description, base, resumed_options
     )
+    if known.init_from is not None and known.resume is None:
+        config = config.replace(arm=arm_of_trained(config))
     if takes_folder and options.folder and (folder is None or options.resume):
         raise InputError(
             f"{options.folder} must come first, without --resume: {prog} {options.folder} …"
@@ -170,6 +171,13 @@ def _size(texts):
         size = int(texts[0]) if len(texts) == 1 else tuple(map(int, texts))
         return as_pair(size, "image_size")
     return None
+
+
+def _size_of_images(config, folder):
+    """(height, width) of the images: a dataset has its own, for a folder the recipe chooses it."""
+    if folder is not None or config.data.dataset == "folder":
+        return config.model.image_size
+    return DATASETS[config.data.dataset].image_shape[:2]
 
 
 def command_of(prog):

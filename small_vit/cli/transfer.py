@@ -71,15 +71,7 @@ def _base(arguments):
     first.add_argument("--to", nargs="?")
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
-    first.add_argument("--freeze", nargs="*")
-    # Tyro takes either spelling.
-    first.add_argument("--layer-decay", "--layer_decay", nargs="?")
     known, _ = first.parse_known_args(arguments)
-    if known.freeze is not None or known.layer_decay is not None:
-        raise InputError(
-            "Each arm sets what is frozen and how the rate falls by layer: leave out --freeze and "
-            "--layer-decay. small-vit train --init-from RUN takes them."
-        )
     if known.resume is not None:
         if known.source or known.to:
             raise InputError("--resume knows both: leave out --from and --to.")

@@ -63,7 +63,7 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
 
     Source: Dosovitskiy et al., arXiv 2010.11929, section 3.2.
     """
-    _refuse_another_model(config, source_config)
+    refuse_another_model(config, source_config)
     _refuse_colour_after_gray(classifier, source)
     variables = _variables(classifier.layers)
     found = {path: _value(variable) for path, variable in _variables(source.layers).items()}
@@ -96,18 +96,27 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
 
 _OF_SOURCE = (
     "kind",
-    "patch_size",
-    "shifts",
-    "shift_ratio",
+    # The number of layers, and what comes before the blocks.
+    *("num_layers", "depth", "stem", "conv_layers", "patch_size", "shifts", "shift_ratio"),
     "position_embedding",
-    "temperature_form",
+    # Attention.
+    *("num_heads", "temperature", "temperature_form", "diagonal_mask"),
     "mlp_output_activation",
     "norm_epsilon",
 )
 """Settings that give the same weights another meaning."""
 
 
-def _refuse_another_model(config, source_config):
+def refuse_another_model(config, source_config):
+    """Check that a model's settings let the weights of another mean the same in it.
+
+    Args:
+        config: Config of the model.
+        source_config: Config of the trained model.
+
+    Raises:
+        InputError: if a setting differs that must not.
+    """
     for name in _OF_SOURCE:
         here, there = getattr(config, name, None), getattr(source_config, name, None)
         if here != there:

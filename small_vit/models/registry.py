@@ -32,6 +32,8 @@ class Family:
         count: "module:function" from `(config, image_shape, num_classes)` to the `MultiplyAdds` of
             one image's forward pass: a dataclass of the family's parts, with their `total`.
         trained: Whether `build` loads trained weights.
+        check: "module:function" from the config, which raises an `InputError` if the model cannot
+            be built. A run calls it before it loads data.
     """
 
     config: type[Settings]
@@ -39,6 +41,7 @@ class Family:
     build: str
     count: str
     trained: bool = False
+    check: str | None = None
 
 
 FAMILIES: dict[str, Family] = {
@@ -66,6 +69,7 @@ FAMILIES: dict[str, Family] = {
         build="small_vit.models.pretrained.build:build",
         count="small_vit.models.pretrained.multiply_adds:count",
         trained=True,
+        check="small_vit.models.pretrained.preset:check",
     ),
 }
 """The families by kind."""
@@ -141,17 +145,21 @@ def model_config(kind="vit", **fields):
     return FAMILIES[kind].config(**fields)
 
 
-def named_model(name):
+def named_model(name, image_size=None):
     """Return the config of a model of `NAMED`.
 
     Args:
         name: Its name, in upper or lower case; with a number in place of P: "ViT-B/16".
+        image_size: Of the images, for the convolutional models and hybrids, which are for any. The
+            ViTs have the size that they were published with. Default: 32.
 
     Raises:
         InputError: if there is no such model, or its patch is larger than its image.
     """
     if name.lower() in NAMED:
         kind, fields = NAMED[name.lower()]
+        if image_size is not None and name.lower() not in ("vit", "pretrained"):
+            fields = fields | {"image_size": image_size}
         return model_config(kind, **fields)
     match = re.fullmatch(r"(vit-[a-z]+)/([0-9]+)", name.lower())
     if match is None or f"{match[1]}/P" not in NAMED:
@@ -179,6 +187,17 @@ def build_classifier(config, image_shape, num_classes, normalization=None):
     """
     build = _imported(FAMILIES[config.kind].build)
     return build(config, image_shape, num_classes, normalization)
+
+
+def check_model(config):
+    """Find out before data are loaded whether a model can be built.
+
+    Raises:
+        InputError: if it cannot, for instance because its trained weights are not there.
+    """
+    check = FAMILIES[config.kind].check
+    if check is not None:
+        _imported(check)(config)
 
 
 def backbone_and_head(classifier):

@@ -46,6 +46,9 @@ RECIPES = {
 }
 """The recipes by name."""
 
+FOR_TRAINED_MODELS = ("fine-tune", "fine-tune-sgd", "linear-probe", "pets")
+"""Recipes that start from a trained model, and would train none well from random weights."""
+
 
 def vanilla(config):
     """Return the arm "vanilla" of an experiment: the plain model of its family."""
@@ -80,12 +83,13 @@ def changes_from_recipe(config, source=None):
     changes = []
     if config.model.kind != recipe.model.kind:
         # The settings of two families do not compare: what is told is what differs from the
-        # defaults of the family.
+        # defaults of the family, at the recipe's image size.
         changes = [f"model.kind: {recipe.model.kind} -> {config.model.kind}"]
-        recipe = recipe.replace(model=model_config(config.model.kind))
+        model = model_config(config.model.kind, image_size=recipe.model.image_size)
+        recipe = recipe.replace(model=model)
     same = {"seed": config.train.seed, "strategy": config.train.strategy}
     folder = {"data_dir": config.data.data_dir}  # A recipe for folders is for each of them.
     return changes + recipe.replace(arm=config.arm, train=same, data=folder).differences(config)
 
 
-__all__ = ["PUBLISHED", "RECIPES", "changes_from_recipe", "vanilla"]
+__all__ = ["FOR_TRAINED_MODELS", "PUBLISHED", "RECIPES", "changes_from_recipe", "vanilla"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from small_vit.config import BACKBONE
 from small_vit.recipes.small_datasets import cpu
 
 FINE_TUNED = {"learning_rate": 1e-3, "layer_decay": 0.75, "freeze": ()}
@@ -10,7 +11,7 @@ FINE_TUNED = {"learning_rate": 1e-3, "layer_decay": 0.75, "freeze": ()}
 LINEAR_PROBE = {
     "learning_rate": 1e-2,
     "weight_decay": 0.0,
-    "freeze": ("backbone",),
+    "freeze": (BACKBONE,),
     "layer_decay": 1.0,
 }
 """What differs when a linear layer on a frozen backbone is trained."""
@@ -23,7 +24,7 @@ def fine_tune():
     2111.06377; all else is that of `cpu`.
     Command: `small-vit train DIR --init-from RUN --recipe fine-tune`.
     Device and time: a step takes as long as one from scratch.
-    Expected: docs/transfer.md.
+    Expected: not known; docs/transfer.md has its rates with the recipes for folders.
     """
     return cpu().replace(
         recipe="fine-tune",
@@ -67,7 +68,7 @@ def linear_probe():
     Source: this project; a linear classifier of frozen features is a usual measure of them.
     Command: `small-vit train DIR --init-from RUN --recipe linear-probe`.
     Device and time: a step takes about a third of one from scratch.
-    Expected: docs/transfer.md.
+    Expected: not known; docs/transfer.md has its rate with the recipes for folders.
     """
     return cpu().replace(
         recipe="linear-probe",
@@ -85,10 +86,26 @@ def starting_from(config, path, model):
         path: The trained model, a run or file.
         model: Its config.
     """
-    arm = "fine-tuned"
-    if "backbone" in config.train.freeze:
-        arm, model = "linear-probe", model.replace(**linear_and_without_dropout(model))
-    return config.replace(arm=arm, model=model, train={"init_from": str(path)})
+    if BACKBONE in config.train.freeze:
+        model = model.replace(**linear_and_without_dropout(model))
+    return config.replace(model=model, train={"init_from": str(path)})
+
+
+def arm_of_trained(config):
+    """Return the arm's name of an experiment that starts from a trained model.
+
+    Args:
+        config: `ExperimentConfig`, with all changes to its recipe.
+
+    Returns:
+        "fine-tuned"; with a frozen backbone "linear-probe", or "new-head" if the head has hidden
+        layers or the model dropout.
+    """
+    if BACKBONE not in config.train.freeze:
+        return "fine-tuned"
+    model = config.model
+    linear = model == model.replace(**linear_and_without_dropout(model))
+    return "linear-probe" if linear else "new-head"
 
 
 def linear_and_without_dropout(model):

@@ -3,12 +3,14 @@
 from small_vit.data.registry import image_shape_and_classes
 from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES, count_multiply_adds, named_model
+from small_vit.recipes import FOR_TRAINED_MODELS
 
 
 def _vit(config):
     """The recipe's model."""
     train = config.train
-    if train.init_from is not None or train.freeze or train.layer_decay < 1:
+    trained = train.init_from is not None or config.recipe in FOR_TRAINED_MODELS
+    if trained or train.freeze or train.layer_decay < 1:
         raise InputError(
             "The sweep compares families from random weights: leave out --init-from, --freeze and "
             "--layer-decay, and a recipe for trained models."
@@ -34,7 +36,7 @@ def _family(name, **train):
     """
 
     def model(config):
-        return named_model(name).replace(image_size=config.model.image_size)
+        return named_model(name, config.model.image_size)
 
     def epochs(config):
         ratio = _multiply_adds(_plain_vit(config), config) / _multiply_adds(model(config), config)

@@ -65,11 +65,6 @@ def _linear_probe(config):
     return linear_and_without_dropout(config.model)
 
 
-def _fine_tuned(config):
-    # Only AdamW has rates by layer; another optimizer keeps its rate.
-    return FINE_TUNED if config.train.optimizer == "adamw" else {"freeze": ()}
-
-
 _VANILLA = {"model": _plain}
 _BOTH_ARMS = {"vanilla": _VANILLA, "spt+lsa": {}}
 
@@ -227,7 +222,7 @@ SWEEPS = {
         {
             "start": {
                 "scratch": {"train": {"init_from": None, "freeze": (), "layer_decay": 1.0}},
-                "fine-tuned": {"train": _fine_tuned},
+                "fine-tuned": {"train": FINE_TUNED},
                 "linear-probe": {"model": _linear_probe, "train": LINEAR_PROBE},
             }
         },

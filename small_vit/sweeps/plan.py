@@ -10,7 +10,7 @@ from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.files import make_folder, read_json, write_json
 from small_vit.models.registry import FAMILIES
-from small_vit.recipes import changes_from_recipe
+from small_vit.recipes import FOR_TRAINED_MODELS, changes_from_recipe
 from small_vit.results.rows import config_hash
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
 from small_vit.sweeps.grid import Arm, Run, plan_runs
@@ -70,17 +70,8 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
         raise InputError(f"Name a sweep: {', '.join(SWEEPS)}. Received: {name!r}.")
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1. Received: {seeds}.")
-    if name == "transfer" and base.train.init_from is None:
-        raise InputError(
-            "The sweep transfer starts from a trained model: small-vit transfer --from RUN --to "
-            "DATASET, or --to DIR."
-        )
-    if name == "transfer" and FAMILIES[base.model.kind].trained:
-        raise InputError(
-            "The sweep transfer needs a model that can start from random weights. Received: a "
-            f"model of the family {base.model.kind}, which always has trained ones. small-vit "
-            "train --init-from RUN trains it on other images."
-        )
+    if name == "transfer":
+        _refuse_no_transfer(base)
     arms = SWEEPS[name].arms(base)
     for arm in arms:
         _refuse_equal_arms(arm, arms)
@@ -90,6 +81,32 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
         rows_path = folder / "rows.jsonl" if results is None else Path(results) / f"{label}.jsonl"
     runs = plan_runs(arms, seeds, folder)
     return Plan(name, base, seeds, arms, runs, folder, rows_path)
+
+
+def _refuse_no_transfer(base):
+    train = base.train
+    if train.init_from is None:
+        raise InputError(
+            "The sweep transfer starts from a trained model: small-vit transfer --from RUN --to "
+            "DATASET, or --to DIR."
+        )
+    if FAMILIES[base.model.kind].trained:
+        raise InputError(
+            "The sweep transfer needs a model that can start from random weights. Received: a "
+            f"model of the family {base.model.kind}, which always has trained ones. small-vit "
+            "train --init-from RUN trains it on other images."
+        )
+    if base.recipe in FOR_TRAINED_MODELS:
+        raise InputError(
+            "The recipe of a transfer is the one of its training from scratch. The recipe "
+            f"{base.recipe} is for trained models: leave it out, or choose another."
+        )
+    if train.freeze or train.layer_decay < 1 or train.optimizer != "adamw":
+        raise InputError(
+            "Each arm of a transfer sets what is frozen and how AdamW's rate falls by layer: leave "
+            "out --freeze, --layer-decay and --optimizer. small-vit train --init-from RUN takes "
+            "them."
+        )
 
 
 def _refuse_equal_arms(arm, arms):

@@ -65,19 +65,20 @@ def run_plan(plan, left, address=None, **options):
 
 
 def check_initial_weights(runs):
-    """Load the initial weights of runs into a model of each arm, which is not kept.
+    """Load initial weights into a model of each arm, which is not kept, and freeze its layers.
 
     Args:
-        runs: List of `Run`. Those that start from random weights are left out.
+        runs: List of `Run`. Those that train all of a model from random weights are left out.
 
     Raises:
-        InputError: if the weights of an arm cannot be loaded or do not fit.
+        InputError: if the weights of an arm cannot be loaded or do not fit, or it has no such
+            layers.
     """
-    arms = {run.config.arm: run.config for run in runs if run.config.train.init_from is not None}
-    for arm, config in arms.items():
+    trained = [run.config for run in runs if run.config.train.init_from or run.config.train.freeze]
+    for arm, config in {config.arm: config for config in trained}.items():
+        dataset = load_data(config.data, config.model.image_size)
         try:
             source = read_source(config.train)
-            dataset = load_data(config.data, config.model.image_size)
             model = build_classifier(config.model, dataset.image_shape, dataset.num_classes)
             initialize(model, config, dataset.class_names, source)
         except InputError as error:

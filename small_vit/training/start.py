@@ -6,15 +6,13 @@ from pathlib import Path
 
 import keras
 
+from small_vit.config import BACKBONE
 from small_vit.errors import InputError
 from small_vit.models.initialize import load_initial_weights
 from small_vit.models.registry import backbone_and_head, model_config
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import about_model, load_model, model_fingerprint
 from small_vit.settings import Settings
-
-BACKBONE = "backbone"
-"""What `freeze` calls all layers before the head."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +141,8 @@ def freeze(classifier, names):
             f"freeze names layers of the model: {', '.join([BACKBONE, *known])}. "
             f"Received: {', '.join(unknown)}."
         )
-    for of_name in frozen.values():
-        for layer in of_name:
+    for layers_of_name in frozen.values():
+        for layer in layers_of_name:
             layer.trainable = False
     after = parameter_count(classifier.trainable_weights)
     if not after:

@@ -126,8 +126,10 @@ def test_results_of_other_weights_are_not_taken_for_these(transferred, source, t
         ("--from SOURCE --to digits --dataset cifar10", "leave out --init-from, --dataset"),
         ("--from SOURCE --to digits --init-from x", "leave out --init-from"),
         ("--from SOURCE --to digits --model resnet20", "leave out --model"),
-        ("--from SOURCE --to digits --freeze backbone", "leave out --freeze and --layer-decay"),
-        ("--from SOURCE --to digits --layer_decay=1", "leave out --freeze and --layer-decay"),
+        ("--from SOURCE --to digits --freeze backbone", "leave out --freeze, --layer-decay"),
+        ("--from SOURCE --to digits --layer_decay=0.5", "leave out --freeze, --layer-decay"),
+        ("--from SOURCE --to digits --recipe linear-probe", "linear-probe is for trained models"),
+        ("--from SOURCE --to cifar10 --data-dir gone --dry-run", "^error: .*gone"),
         ("--from SOURCE --to digits --seeds 0", "--seeds must be at least 1"),
     ],
 )
@@ -212,6 +214,10 @@ def test_the_model_is_that_of_the_weights_and_the_rest_the_recipes(source, birds
     probe = parsed("--init-from", source / "model.keras", "--recipe", "linear-probe")
     assert probe.model.dropout == probe.model.attention_dropout == 0.0
     assert (probe.arm, probe.train.freeze) == ("linear-probe", ("backbone",))
+    frozen = parsed("--init-from", source, "--recipe", "digits", "--freeze", "backbone")
+    assert frozen.model == trained
+    assert frozen.arm == "new-head"
+    assert parsed("--init-from", source, "--recipe", "linear-probe", "--freeze").arm == "fine-tuned"
 
 
 def test_a_file_alone_is_enough(source, tmp_path):

@@ -171,7 +171,7 @@ def test_gray_images_are_seen_as_the_same_images_in_colour(name):
 @pytest.mark.parametrize(
     ("of_source", "of_model", "message"),
     [
-        ({}, {"num_layers": 2}, r"block_1/\S+ is of shape \(8,\) here and missing in init_from"),
+        ({}, {"num_layers": 2}, "num_layers must be that of init_from, 1"),
         (
             {},
             {"mlp_ratio": 3.0},
@@ -183,6 +183,8 @@ def test_gray_images_are_seen_as_the_same_images_in_colour(name):
             {"temperature_form": "multiplier"},
             "temperature_form must be that of init_from, 'divisor': .* Received: 'multiplier'",
         ),
+        ({}, {"temperature": "none"}, "temperature must be that of init_from, 'layer'"),
+        ({}, {"diagonal_mask": False}, "diagonal_mask must be that of init_from, True"),
         ({}, {"shifts": "cardinal"}, "shifts must be that of init_from, 'diagonal'"),
         ({}, {"pooling": "mean"}, r"encoder/position_embedding is of shape \(4, 8\) here"),
         ({"pooling": "mean"}, {}, r"encoder/class_token is of shape \(1, 1, 8\) here and missing"),

@@ -98,6 +98,13 @@ def test_names_say_what_they_are():
     assert (cct.num_layers, cct.kernel_size, cct.conv_layers) == (7, 3, 1)
 
 
+def test_models_of_convolutions_take_the_size_of_the_images():
+    sizes = {name: named_model(name.replace("/P", "/4"), (20, 24)).image_size for name in NAMED}
+    own = {"vit": 72, "pretrained": named_model("pretrained").image_size}
+    own |= {name: 224 for name in NAMED if name.endswith("/P")}
+    assert sizes == dict.fromkeys(NAMED, (20, 24)) | own
+
+
 @pytest.mark.parametrize(
     "name", ["resnet34", "vit-b", "vit-b/P", "vit-g/14", "vit-b/", "vit-b/16x16", "", "vit-b/-1"]
 )

@@ -16,7 +16,15 @@ from small_vit.errors import InputError
 from small_vit.files import make_folder, write_json
 from small_vit.models.registry import named_model
 from small_vit.plots import plot_arms, plot_over
-from small_vit.recipes import RECIPES, cpu, digits, keras_example, paper, vanilla
+from small_vit.recipes import (
+    FOR_TRAINED_MODELS,
+    RECIPES,
+    cpu,
+    digits,
+    keras_example,
+    paper,
+    vanilla,
+)
 from small_vit.results.rows import config_hash
 from small_vit.results.statistics import Estimate
 from small_vit.sizes import as_pair, whole_shift
@@ -63,7 +71,7 @@ def suits(sweep, recipe):
     if config.model.kind != "vit":
         return False
     of_folder = config.data.dataset == "folder"
-    for_trained = config.train.layer_decay < 1 or config.train.freeze
+    for_trained = recipe in FOR_TRAINED_MODELS
     return {
         # Patches of 2 pixels have no quarter.
         "shift": config.model.patch_size != 2,
@@ -72,8 +80,7 @@ def suits(sweep, recipe):
         "families": not of_folder and not for_trained,
         "data-families": not of_folder and not for_trained,
         "fit": of_folder,
-        # By SGD, fine-tuning differs from scratch in the initial weights only.
-        "transfer": config.train.optimizer == "adamw",
+        "transfer": not for_trained,
         "decay": config.train.optimizer == "adamw",
     }.get(sweep, True)
 
@@ -414,7 +421,13 @@ def test_the_rows_of_a_comparison_are_named_after_the_recipe(tmp_path):
 
 RESNET = digits().replace(model=named_model("resnet20"))
 FEW = digits().replace(data={"train_examples": 190})
-FINE_TUNED = digits().replace(train={"init_from": "runs/cats"})
+
+
+def started(recipe, **train):
+    return RECIPES[recipe]().replace(train=train | {"init_from": "runs/cats"})
+
+
+FINE_TUNED = started("digits")
 TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": "runs/cats"})
 
 
@@ -431,11 +444,16 @@ TRAINED = digits().replace(model=named_model("pretrained"), train={"init_from": 
         ("patch", RESNET, 1, "changes stride, which the family resnet does not have"),
         ("transfer", digits(), 1, "starts from a trained model: small-vit transfer --from RUN"),
         ("transfer", TRAINED, 1, "random weights. Received: a model of the family pretrained"),
+        ("transfer", started("linear-probe"), 1, "The recipe linear-probe is for trained models"),
+        ("transfer", started("fine-tune-sgd"), 1, "fine-tune-sgd is for trained models"),
+        ("transfer", started("digits", freeze=["block_0"]), 1, "leave out --freeze, "),
+        ("transfer", started("digits", layer_decay=0.5), 1, "leave out --freeze, --layer-decay"),
+        ("transfer", started("digits", optimizer="lion", decay_rule="scaled"), 1, "--optimizer"),
         ("data", FEW, 1, "5 % of 190 training images is less than one image of each of the 10"),
         ("families", RESNET, 1, "ViT from the recipe: leave out --model. Received: .* resnet"),
         ("families", FINE_TUNED, 1, "families from random weights: leave out --init-from"),
         ("data-families", FINE_TUNED, 1, "families from random weights"),
-        ("families", RECIPES["fine-tune"](), 1, "and a recipe for trained models"),
+        ("families", RECIPES["fine-tune-sgd"](), 1, "and a recipe for trained models"),
         ("families", RECIPES["linear-probe"](), 1, "and a recipe for trained models"),
     ],
 )

@@ -20,8 +20,11 @@ from small_vit.recipes import RECIPES, cpu, digits
 from small_vit.results.rows import config_hash
 from small_vit.results.run_directory import ABOUT, RunDirectory
 from small_vit.results.saved_model import about_model, load_model
+from small_vit.sweeps.grid import Run
+from small_vit.sweeps.runner import check_initial_weights
 from small_vit.training.classifier import build_training_model
 from small_vit.training.factories import compile_model, layer_rates
+from small_vit.training.prepare import prepare
 from small_vit.training.run import run_experiment
 from small_vit.training.start import freeze, read_model_config
 from tiny import NO_DROPOUT, TINY
@@ -233,6 +236,19 @@ def test_what_does_not_fit_leaves_no_run(base, source, tmp_path):
         with pytest.raises(InputError, match=message):
             run_experiment(base.replace(**changes), tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_another_model_is_refused_before_data_are_loaded(base, source, monkeypatch):
+    monkeypatch.setattr("small_vit.training.prepare.load_data", None)
+    config = base.replace(train={"init_from": str(source)}, model={"patch_size": 2})
+    with pytest.raises(InputError, match="patch_size must be that of init_from"):
+        prepare(config)
+
+
+def test_a_sweep_finds_a_wrong_layer_to_freeze_before_it_trains(base, tmp_path):
+    config = base.replace(arm="some", train={"freeze": ("blok",)})
+    with pytest.raises(InputError, match=r"The arm some cannot be trained\. .* Received: blok"):
+        check_initial_weights([Run("some-seed0", config, tmp_path)])
 
 
 # ------------------------------------------------------------------ sources and settings

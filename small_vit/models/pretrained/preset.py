@@ -76,6 +76,11 @@ def read_preset(name):
     )
 
 
+def check(config):
+    """Read the preset of a `PretrainedConfig`; the `check` of its family in the registry."""
+    read_preset(config.preset)
+
+
 def _vit_config(backbone, epsilon):
     return ViTConfig(
         image_size=backbone.image_shape[:2],

@@ -10,8 +10,8 @@ FAMILY_SPEED_ROWS = Path("speed") / "families.jsonl"
 """The same for the models of several families."""
 BENCHMARK_COMMAND = "python experiments/benchmark.py"
 FAMILY_BENCHMARK_COMMAND = (
-    f"{BENCHMARK_COMMAND} --models cpu --batch-sizes 128 --contenders ours cct-2/3x2 resnet20 "
-    "--backends tensorflow jax --reference resnet20 tensorflow "
+    f"{BENCHMARK_COMMAND} --models cpu --arms vanilla --backends tensorflow --contenders ours "
+    "hybrid cct-2/3x2 cct-7/3x1 resnet20 resnet56 resnet110 resnet18 --reference ours tensorflow "
     "--to experiments/results/speed/families.jsonl"
 )
 SEEDS = {"keras-example": 5, "cpu": 5}  # others: 3

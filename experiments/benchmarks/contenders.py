@@ -10,8 +10,13 @@ Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
     "ours",
     "ours-common-head",
+    "hybrid",
     "cct-2/3x2",
+    "cct-7/3x1",
     "resnet20",
+    "resnet56",
+    "resnet110",
+    "resnet18",
     "keras-example",
     "vit-pytorch",
     "vit-pytorch-compiled",
@@ -24,7 +29,10 @@ Name = Literal[
 # The arms each library has: vit-pytorch's model for small datasets is SPT+LSA only.
 _LIBRARY_ARMS = {"vit-pytorch": "spt+lsa", "transformers": "vanilla", "timm": "vanilla"}
 
-_OTHER_FAMILIES = ("cct-2/3x2", "resnet20")
+_CONVOLUTIONAL = (
+    *("hybrid", "cct-2/3x2", "cct-7/3x1"),
+    *("resnet20", "resnet56", "resnet110", "resnet18"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Contender:
     - `ours`: the train step of `run_experiment`.
     - `ours-common-head`: the same step; the model has the head of the libraries' models, so that
       all compute the same.
-    - `cct-2/3x2`, `resnet20`: the same step with these models, at the image size of the workload's.
+    - `hybrid`, `cct-2/3x2`, `resnet20`, …: the same step with the model of that name, for images of
+      the size of the workload's model. The arm does not matter to it.
     - `keras-example`: the Keras example's own code, in plain Keras layers.
     - `vit-pytorch`, `transformers`, `timm`: those libraries' models, on PyTorch; `-compiled`:
       under `torch.compile`.
@@ -54,6 +63,11 @@ class Contender:
         library = self.name.removesuffix("-compiled")
         return library if library in _LIBRARY_ARMS else None
 
+    @property
+    def convolutional(self):
+        """Whether its model begins with convolutions, or is made of them."""
+        return self.name in _CONVOLUTIONAL
+
     def supports(self, workload):
         """Return whether the contender has the workload's arm and augmentation."""
         if self.library:
@@ -63,7 +77,7 @@ class Contender:
     def model(self, workload):
         """Return the config of the model that the contender computes."""
         model = workload.config.model
-        if self.name in _OTHER_FAMILIES:
+        if self.convolutional:
             return named_model(self.name, model.image_size)
         if self.name == "keras-example" and model.pooling != "flatten":
             return model.replace(pooling="mean")

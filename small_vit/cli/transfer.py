@@ -24,9 +24,9 @@ Typical use:
   {prog} --from RUN --to DIR --image-size 64      at another resolution
   {prog} --resume runs/transfer-NAME              resume it; the same command does too
 
-All three have the same epochs, batch size and seeds, and the model of the trained one.
+All three have the same epochs, batch size and seeds, AdamW, and the model of the trained one.
 --learning-rate is that of training from scratch; the others have the rates of the recipes fine-tune
-(AdamW only) and linear-probe. A run that fails does not stop the others (exit code 1)."""
+and linear-probe. A run that fails does not stop the others (exit code 1)."""
 
 
 @dataclass(frozen=True)

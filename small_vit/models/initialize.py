@@ -21,7 +21,7 @@ class Initialized:
     Attributes:
         loaded: Paths of the variables whose values are those of the source.
         resampled: Those of positions, interpolated to another grid of patches.
-        summed: Those of the first layer, whose kernels for colour are summed for gray images.
+        summed: Those of the first layer, whose kernels for colour are summed for grey images.
         new: Those that are not from the source.
         unused: Paths of the source's variables that fit nowhere.
     """
@@ -36,9 +36,9 @@ class Initialized:
 def load_initial_weights(classifier, config, source, source_config, same_classes):
     """Set the weights of a classifier to those of a trained one, by the paths of their variables.
 
-    Positions are interpolated where the grid of patches differs. Gray images may follow images in
+    Positions are interpolated where the grid of patches differs. Grey images may follow images in
     colour: each kernel of the first layer is then summed over the channels, which is what it makes
-    of a gray image in colour. The head's layers are loaded from its first one on, up to the first
+    of a grey image in colour. The head's layers are loaded from its first one on, up to the first
     that does not fit; if the heads have other layers, none is. The last layer does not fit where
     the classes differ. If it stays new it starts at zero, and all classes are equally probable.
 
@@ -64,7 +64,7 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
     Source: Dosovitskiy et al., arXiv 2010.11929, section 3.2.
     """
     refuse_another_model(config, source_config)
-    _refuse_colour_after_gray(classifier, source)
+    _refuse_colour_after_grey(classifier, source)
     variables = _variables(classifier.layers)
     found = {path: _value(variable) for path, variable in _variables(source.layers).items()}
     resampled = _positions_on_new_grid(classifier, source)
@@ -144,7 +144,7 @@ def _fitting_head(head, source_head, same_classes):
     return paths
 
 
-def _refuse_colour_after_gray(classifier, source):
+def _refuse_colour_after_grey(classifier, source):
     here, there = classifier.input_shape[-1], source.input_shape[-1]
     if here > there:
         raise InputError(
@@ -207,7 +207,7 @@ def resample_positions(positions, grid, new_grid, first=0):
 
 
 def _summed_over_channels(classifier, source):
-    """The first layer's values by path where colour becomes gray, as of equal channels."""
+    """The first layer's values by path where colour becomes grey, as of equal channels."""
     channels = source.input_shape[-1]
     if classifier.input_shape[-1] == channels:
         return {}

@@ -98,16 +98,16 @@ def load_subjects(paths, most, draws, seed, data=None, data_dir=None):
     subjects = []
     for name, run, config in zip(_names(paths), runs, configs, strict=True):
         model, _ = load_model(run.path)
-        data = experiment.data
-        if data.dataset == "folder":
-            data = data.replace(fit=config.data.fit)
-        dataset = load(data, tuple(model.input_shape[1:3]))
+        seen = experiment.data
+        if seen.dataset == "folder":
+            seen = seen.replace(fit=config.data.fit)
+        dataset = load(seen, tuple(model.input_shape[1:3]))
         if own and run is runs[0]:
             _refuse_changed(run, dataset)
         backbone = backbone_for(model, dataset.image_shape, run.path)
         train, validation = split_training_images(dataset, division)
         rows = draw_shots(train.labels, dataset.class_names, most, draws, seed)
-        subjects.append(Subject(name, run, data, dataset, train, validation, backbone, rows))
+        subjects.append(Subject(name, run, seen, dataset, train, validation, backbone, rows))
     return subjects
 
 

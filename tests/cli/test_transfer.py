@@ -153,7 +153,7 @@ def save_birds(folder, channels):
 
 @pytest.fixture
 def birds(tmp_path):
-    """A folder of forty gray images in two classes."""
+    """A folder of forty grey images in two classes."""
     return save_birds(tmp_path / "birds", 1)
 
 

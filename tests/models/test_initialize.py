@@ -157,12 +157,12 @@ def test_a_head_of_other_layers_is_new():
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_gray_images_are_seen_as_the_same_images_in_colour(name):
+def test_grey_images_are_seen_as_the_same_images_in_colour(name):
     source_config, source = trained(name)
     config, model = made(name, channels=1)
     told = load_initial_weights(model, config, source, source_config, same_classes=True)
-    gray = normal((2, 8, 8, 1))
-    close(logits_of(model, gray), logits_of(source, np.repeat(gray, 3, axis=-1)), 1e-4)
+    grey = normal((2, 8, 8, 1))
+    close(logits_of(model, grey), logits_of(source, np.repeat(grey, 3, axis=-1)), 1e-4)
     first = {"vit": "tokenization", "vanilla": "tokenization", "cct": "conv_0"}
     assert all(path.startswith(first.get(name, "stem_conv")) for path in told.summed)
     assert told.summed and not told.new and not told.unused

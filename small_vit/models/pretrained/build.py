@@ -17,7 +17,7 @@ def build(config, image_shape, num_classes, normalization):
     """Build the classifier of a `PretrainedConfig`; the `build` of its family in the registry.
 
     The head is new: it starts at zero. `normalization` is not used: raw images are normalised as
-    the preset's were. Gray images are seen as colour images with three equal channels.
+    the preset's were. Grey images are seen as colour images with three equal channels.
     """
     preset = read_preset(config.preset)
     with keras_hub_loading(config.preset) as keras_hub:
@@ -56,7 +56,7 @@ def _classifier(preset, backbone, image_size, image_shape, num_classes):
     embedding = backbone.get_layer("vit_patching_and_embedding")
     class_token, kernel, bias, positions = embedding.get_weights()
     if image_shape[-1] == 1:
-        kernel, bias, mean, deviation = _for_gray(kernel, bias, mean, deviation)
+        kernel, bias, mean, deviation = _for_grey(kernel, bias, mean, deviation)
     classifier = create_vit_classifier(
         preset.config.replace(image_size=image_size),
         input_shape=image_shape,
@@ -82,9 +82,9 @@ def _classifier(preset, backbone, image_size, image_shape, num_classes):
     return classifier
 
 
-def _for_gray(kernel, bias, mean, deviation):
+def _for_grey(kernel, bias, mean, deviation):
     """Patch projection and statistics for one channel, as of three equal channels."""
-    gray_mean, gray_deviation = mean.mean(keepdims=True), deviation.mean(keepdims=True)
-    bias = bias + np.einsum("hwcd,c->d", kernel, (gray_mean - mean) / deviation)
-    kernel = np.einsum("hwcd,c->hwd", kernel, gray_deviation / deviation)[:, :, None]
-    return kernel, bias, gray_mean, gray_deviation
+    grey_mean, grey_deviation = mean.mean(keepdims=True), deviation.mean(keepdims=True)
+    bias = bias + np.einsum("hwcd,c->d", kernel, (grey_mean - mean) / deviation)
+    kernel = np.einsum("hwcd,c->hwd", kernel, grey_deviation / deviation)[:, :, None]
+    return kernel, bias, grey_mean, grey_deviation

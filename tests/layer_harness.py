@@ -193,6 +193,24 @@ def logits_of(model, images):
     return model.predict_on_batch(images) if BACKEND == "jax" else model(images, training=False)
 
 
+def close_layer_by_layer(model, images, expected):
+    """Compare outputs of layers in inference to 2e-5; an error names the first that differs.
+
+    Args:
+        model: `keras.Model`.
+        images: Its input.
+        expected: Pairs of a layer's name and its first output, from the first layer to the last.
+    """
+    expected = dict(expected)
+    outputs = {name: keras.tree.flatten(model.get_layer(name).output)[0] for name in expected}
+    actual = logits_of(keras.Model(model.input, outputs), images)
+    for name, values in expected.items():
+        assert actual[name].shape == values.shape, name
+        np.testing.assert_allclose(
+            to_numpy(actual[name]), values, rtol=0, atol=2e-5, equal_nan=False, err_msg=name
+        )
+
+
 def weights_of(layer):
     """Map the last two parts of each weight's path ("query/kernel") to its value."""
     return {

@@ -11,6 +11,8 @@ from layer_harness import variable_gradients, weights_of
 class NumpyTransformer:
     """Parts of a model that read its weights.
 
+    A subclass has `outputs(images)`: pairs of a layer's name and its output.
+
     Args:
         model: `keras.Model`.
         config: Its config.
@@ -84,10 +86,11 @@ def dense(x, weights, name):
 
 
 def randomized(model):
-    """Draw every weight, so that no zero or one hides a bug."""
+    """Draw every weight, so that no zero or one hides a bug and all activations are small."""
     rng = np.random.default_rng(0)
     for variable in model.trainable_variables:
-        drawn = rng.normal(scale=0.3, size=variable.shape)
+        inputs = np.prod(variable.shape[:-1])
+        drawn = rng.normal(scale=min(0.3, inputs**-0.5), size=variable.shape)
         if variable.name in ("gamma", "temperature"):
             drawn = rng.uniform(0.5, 2.0, variable.shape)
         variable.assign(drawn.astype("float32"))

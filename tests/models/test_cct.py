@@ -9,7 +9,7 @@ import pytest
 from numpy_transformer import NumpyTransformer, dense, randomized, without_gradient
 from scipy.special import softmax
 
-from layer_harness import BACKEND, close, logits_of, to_numpy
+from layer_harness import BACKEND, close, close_layer_by_layer, logits_of, to_numpy
 from small_vit.errors import InputError
 from small_vit.models.registry import (
     FAMILIES,
@@ -53,24 +53,29 @@ def images_of(shape, batch=3):
 class Reference(NumpyTransformer):
     """The model in NumPy from the paper's formulas, with a model's weights."""
 
-    def __call__(self, x):
+    def outputs(self, x):
         for number in range(self.config.conv_layers):
             x = self.convolved(x, f"conv_{number}", self.config.kernel_size)
+            yield f"pool_{number}", x
         x = x.reshape(len(x), -1, x.shape[-1])
         x = x + self.weights("encoder")["encoder/position_embedding"]
+        yield "encoder", x
         for number in range(self.config.num_layers):
             x = self.block(x, f"block_{number}")
+            yield f"block_{number}", x
         x = self.norm(x, self.weights("norm"), "norm")
+        yield "norm", x
         scores = dense(x, self.weights("pooling"), "pooling")[..., 0]
         x = np.einsum("bt,btd->bd", softmax(scores, axis=1), x)
-        return dense(x, self.weights("logits"), "logits")
+        yield "pooling", x
+        yield "logits", dense(x, self.weights("logits"), "logits")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_model_against_numpy(name):
+def test_each_layer_against_numpy(name):
     config, shape, model = made(name)
     images = images_of(shape)
-    close(logits_of(model, images), Reference(model, config, 1e-5)(images), 1e-4)
+    close_layer_by_layer(model, images, Reference(model, config, 1e-5).outputs(images))
 
 
 def test_a_saved_model_loads(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy_transformer import NumpyTransformer, dense, randomized, without_gradient
 
-from layer_harness import close, logits_of, normal, to_numpy, weights_of
+from layer_harness import close, close_layer_by_layer, logits_of, normal, to_numpy, weights_of
 from small_vit import ShiftedPatchTokenization
 from small_vit.errors import InputError
 from small_vit.models.registry import (
@@ -41,17 +41,23 @@ def made(name):
 class Reference(NumpyTransformer):
     """The model in NumPy from the paper's equations 1 to 4, with a model's weights."""
 
-    def __call__(self, x):
+    def outputs(self, x):
         for number in range(self.config.conv_layers):
             x = self.convolved(x, f"conv_{number}", 3)
+            yield f"pool_{number}", x
         x = dense(self.patches(x), self.weights("tokenization"), "projection")
+        yield "tokenization", x
         around = self.weights("encoder")
         class_token = np.broadcast_to(around["encoder/class_token"], (len(x), 1, x.shape[-1]))
         x = np.concatenate([class_token, x], axis=1) + around["encoder/position_embedding"]
+        yield "encoder", x
         for number in range(self.config.num_layers):
             x = self.block(x, f"block_{number}")
-        x = self.norm(x[:, 0], self.weights("norm"), "norm")
-        return dense(x, self.weights("logits"), "logits")
+            yield f"block_{number}", x
+        x = self.norm(x, self.weights("norm"), "norm")
+        yield "norm", x
+        yield "pooling", x[:, 0]
+        yield "logits", dense(x[:, 0], self.weights("logits"), "logits")
 
     def patches(self, x):
         """Patches row by row, each with its pixels row by row."""
@@ -65,10 +71,10 @@ class Reference(NumpyTransformer):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_model_against_numpy(name):
+def test_each_layer_against_numpy(name):
     config, shape, model = made(name)
     images = normal((3, *shape))
-    close(logits_of(model, images), Reference(model, config, 1e-6)(images), 1e-4)
+    close_layer_by_layer(model, images, Reference(model, config, 1e-6).outputs(images))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -10,6 +10,7 @@ from scipy.special import erf
 
 from layer_harness import (
     close,
+    close_layer_by_layer,
     logits_of,
     normal,
     randomize,
@@ -60,25 +61,32 @@ class Reference:
     def take(self, count):
         return [next(self.weights) for _ in range(count)]
 
-    def __call__(self, images):
+    def outputs(self, images):
+        """Pairs of a layer's name and its output."""
         config = self.config
-        x = self.encoded(self.tokens(images))
-        for _ in range(config.num_layers):
+        x = self.tokens(images)
+        yield "tokenization", x
+        x = self.encoded(x)
+        yield "encoder", x
+        for number in range(config.num_layers):
             x = x + self.attention(self.norm(x, *self.take(2)))
             hidden = gelu(self.dense(self.norm(x, *self.take(2))))
             output = self.dense(hidden)
             x = x + (gelu(output) if config.mlp_output_activation else output)
+            yield f"block_{number}", x
         x = self.norm(x, *self.take(2))
+        yield "norm", x
         if config.pooling == "flatten":
             x = x.reshape(len(x), -1)
         else:
             x = x[:, 0] if config.pooling == "class_token" else x.mean(axis=1)
-        for _ in config.head_units:
+        yield "pooling", x
+        for number in range(len(config.head_units)):
             x = gelu(self.dense(x))
-        x = self.dense(x)
+            yield f"head_{number}", x
+        yield "logits", self.dense(x)
         assert next(self.weights, None) is None
         assert next(self.temperatures, None) is None
-        return x
 
     def dense(self, x):
         kernel, bias = self.take(2)
@@ -152,14 +160,13 @@ def gelu(x):
         pytest.param({"temperature_form": "multiplier"}, id="multiplier"),
     ],
 )
-def test_whole_model_against_numpy(fields, vanilla):
+def test_each_layer_against_numpy(fields, vanilla):
     model = small(vanilla=vanilla, **fields)
     images = normal((3, 8, 8, 3))
     config = ViTConfig().replace(**{**SMALL, **fields})
+    reference = Reference(model, config.vanilla() if vanilla else config)
 
-    expected = Reference(model, config.vanilla() if vanilla else config)(images)
-
-    close(logits_of(model, images), expected, 1e-5 * max(1, np.abs(expected).max()))
+    close_layer_by_layer(model, images, reference.outputs(images))
 
 
 def test_vanilla_takes_the_weights_of_the_same_model_in_plain_keras_layers():

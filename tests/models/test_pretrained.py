@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import erf, softmax
 
-from layer_harness import to_numpy
+from layer_harness import close_layer_by_layer, to_numpy
 from small_vit.config import ExperimentConfig
 from small_vit.errors import InputError
 from small_vit.models.registry import (
@@ -115,9 +115,10 @@ class Reference:
     def __init__(self, weights):
         self.weights = weights
 
-    def __call__(self, images):
-        """Logits of raw images `(batch, size, size, 3)`."""
+    def outputs(self, images):
+        """Pairs of a layer's name and its output for raw images `(batch, size, size, 3)`."""
         x = self.embedded((images / 255 - MEAN) / DEVIATION)
+        yield "encoder", x
         for layer in range(LAYERS):
             prefix = f"vit.encoder.layer.{layer}"
             x = x + self.attention(self.norm(x, f"{prefix}.layernorm_before"), prefix)
@@ -125,7 +126,11 @@ class Reference:
                 self.norm(x, f"{prefix}.layernorm_after"), f"{prefix}.intermediate.dense"
             )
             x = x + self.dense(y * (1 + erf(y / np.sqrt(2))) / 2, f"{prefix}.output.dense")
-        return self.dense(self.norm(x, "vit.layernorm")[:, 0], "classifier")
+            yield f"block_{layer}", x
+        x = self.norm(x, "vit.layernorm")
+        yield "norm", x
+        yield "pooling", x[:, 0]
+        yield "logits", self.dense(x[:, 0], "classifier")
 
     def embedded(self, images):
         prefix = "vit.embeddings"
@@ -174,14 +179,13 @@ def features(model, images):
     return to_numpy(backbone_and_head(model)[0](images))
 
 
-def test_logits_and_classes_are_those_of_the_checkpoint(checkpoint, weights):
+def test_each_layer_and_the_classes_are_those_of_the_checkpoint(checkpoint, weights):
     from small_vit.models.pretrained.build import pretrained_classifier
 
     classifier, names = pretrained_classifier(checkpoint)
     images = images_of()
-    logits = to_numpy(classifier(images))
-    np.testing.assert_allclose(logits, OF_TRANSFORMERS, atol=1e-4)
-    np.testing.assert_allclose(logits, Reference(weights)(images), atol=1e-4)
+    np.testing.assert_allclose(to_numpy(classifier(images)), OF_TRANSFORMERS, atol=1e-4)
+    close_layer_by_layer(classifier, images, Reference(weights).outputs(images))
     assert names == NAMES
 
 

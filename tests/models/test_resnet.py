@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from layer_harness import BACKEND, close, logits_of, to_numpy
+from layer_harness import BACKEND, close, close_layer_by_layer, logits_of, to_numpy
 from small_vit.data import load_dataset
 from small_vit.data.batches import ShuffledBatches
 from small_vit.errors import InputError
@@ -52,6 +52,7 @@ def made(name):
     """A narrow network, with no norm at its initial values: config, image shape, model."""
     fields, shape = CASES[name]
     config = model_config("resnet", **fields)
+    keras.utils.set_random_seed(0)
     model = build_classifier(config, shape, 5)
     rng = np.random.default_rng(0)
     draw = {
@@ -79,16 +80,22 @@ class Reference:
     def weights(self, layer):
         return [to_numpy(each).astype("float64") for each in self.model.get_layer(layer).weights]
 
-    def __call__(self, x):
+    def outputs(self, x):
+        """Pairs of a layer's name and its output."""
         large = self.config.stem == "large"
         x = np.maximum(self.convolved(x, "stem", 2 if large else 1), 0)
+        yield "stem_relu", x
         if large:
             x = windows(x, 3, 2, fill=-np.inf).max((-2, -1))
+            yield "stem_pool", x
         for stage, (_, number) in enumerate(NARROW[self.config.depth]):
             for block in range(number):
                 x = self.block(x, f"block_{stage}_{block}", 2 if stage and not block else 1)
+                yield f"block_{stage}_{block}_relu", x
+        x = x.mean((1, 2))
+        yield "pooling", x
         kernel, bias = self.weights("logits")
-        return x.mean((1, 2)) @ kernel + bias
+        yield "logits", x @ kernel + bias
 
     def block(self, x, name, stride):
         y = np.maximum(self.convolved(x, f"{name}_first", stride), 0)
@@ -118,13 +125,10 @@ def windows(x, size, stride, fill=0.0):
 
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("name", CASES)
-def test_the_model_against_numpy(name):
+def test_each_layer_against_numpy(name):
     config, shape, model = made(name)
     images = images_of(shape)
-
-    expected = Reference(model, config)(images)
-
-    close(logits_of(model, images), expected, 1e-4 * max(1, np.abs(expected).max()))
+    close_layer_by_layer(model, images, Reference(model, config).outputs(images))
 
 
 @pytest.mark.usefixtures("narrow")

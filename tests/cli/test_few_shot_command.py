@@ -13,11 +13,11 @@ from PIL import Image
 from small_vit.cli import few_shot
 from small_vit.config import DataConfig, ExperimentConfig, TrainConfig
 from small_vit.data import fingerprint, load_data
-from small_vit.models.registry import build_classifier, model_config
+from small_vit.models.registry import FAMILIES, build_classifier
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import model_fingerprint
 from small_vit.results.statistics import Estimate
-from tiny import TINY
+from tiny import FEATURES, tiny_config
 
 pytestmark = pytest.mark.any_backend
 
@@ -37,11 +37,12 @@ def draw_images(root, colours, each=12):
     return root
 
 
-def make_run(path, data, source=None):
+def make_run(path, data, source=None, kind="vit"):
     """A run that looks finished, as if it had started from `source`; it has random weights."""
     keras.utils.set_random_seed(0)
     start = TrainConfig() if source is None else TrainConfig(init_from=str(source))
-    config = ExperimentConfig(model=model_config(**TINY), data=data, train=start)
+    model = tiny_config(kind, path.parent / "weights")
+    config = ExperimentConfig(model=model, data=data, train=start)
     dataset = load_data(data, config.model.image_size)
     run = RunDirectory(path)
     environment = {"backend": keras.backend.backend()}
@@ -143,6 +144,16 @@ def test_other_images_give_table_curve_and_the_figures_of_every_draw(
         line = f"| first | {of_shots['shots']} | {expected.percent()} |"
         assert line in printed
         assert line in (out / "few_shot.md").read_text()
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_run_of_any_family_has_features(kind, others, folder_data, tmp_path, capsys):
+    run, out = make_run(tmp_path / "run", folder_data, kind=kind), tmp_path / "out"
+    flags = ("--shots", 5, "--draws", 2, "--out", out, "--cache-dir", folder_data.cache_dir)
+    few_shots(capsys, run, others, *flags)
+    values = json.loads((out / "few_shot.json").read_text())
+    assert values["runs"][0]["features"] == FEATURES[kind]
+    assert len(rows_of(out)) == 2
 
 
 def test_on_its_own_data_it_is_said_that_the_model_has_seen_them(run, capsys):

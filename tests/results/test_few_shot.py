@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from layer_harness import logits_of, normal, to_numpy
 from small_vit.data import Split
 from small_vit.errors import InputError
-from small_vit.models.registry import build_classifier, model_config
+from small_vit.models.registry import FAMILIES, build_classifier
 from small_vit.results.few_shot import (
     PENALTIES,
     backbone_for,
@@ -17,7 +18,7 @@ from small_vit.results.few_shot import (
     measure_draws,
     ridge_weights,
 )
-from tiny import tiny_classifier
+from tiny import FEATURES, tiny_classifier, tiny_config
 
 CLASSES = 4
 
@@ -165,13 +166,17 @@ def grey_images():
     return Split(pixels.astype("uint8"), np.arange(11, dtype="int32") % 3)
 
 
-def test_features_are_the_input_of_the_head_batch_by_batch(grey_images):
-    model, done = tiny_classifier(), []
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_features_are_the_input_of_the_head_batch_by_batch(kind, grey_images, tmp_path):
+    model, done = build_classifier(tiny_config(kind, tmp_path), (8, 8, 1), 3), []
+    head = model.get_layer("logits")
+    head.set_weights([normal(each.shape) for each in head.weights])  # a pretrained one's are zero
     backbone = backbone_for(model, (8, 8, 1), "a run")
     features = features_of(backbone, grey_images, 4, done.append)
-    assert (features.dtype, features.shape, done) == ("float32", (11, 8), [4, 4, 3])
-    weights, bias = model.get_layer("logits").get_weights()
-    logits = keras.ops.convert_to_numpy(model(grey_images.read(slice(None))))
+    assert (features.dtype, features.shape) == ("float32", (11, FEATURES[kind]))
+    assert done == [4, 4, 3]
+    weights, bias = head.get_weights()
+    logits = to_numpy(logits_of(model, grey_images.read(slice(None))))
     np.testing.assert_allclose(features @ weights + bias, logits, rtol=1e-4, atol=1e-5)
 
 
@@ -207,11 +212,3 @@ def test_a_model_without_a_layer_of_features_is_refused():
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     with pytest.raises(InputError, match='runs/x has no layer "pooling"'):
         backbone_for(model, (8, 8, 1), "runs/x")
-
-
-def test_another_family_has_features(grey_images):
-    fields = {"image_size": 8, "projection_dim": 8, "num_layers": 1, "num_heads": 2}
-    model = build_classifier(model_config("cct", **fields), (8, 8, 1), 3)
-    features = features_of(backbone_for(model, (8, 8, 1), "a run"), grey_images)
-    assert features.shape == (11, 8)
-    assert np.isfinite(features).all()

@@ -159,10 +159,10 @@ def test_a_trained_model_holds_nothing_of_keras_hub(checkpoint):
     assert "keras_hub" not in json.dumps(pretrained(checkpoint).get_config())
 
 
-def test_gray_images_are_seen_as_colour_with_equal_channels(checkpoint):
-    gray = images_of(channels=1)
-    seen = features(pretrained(checkpoint, (SIZE, SIZE, 1)), gray)
-    expected = features(pretrained(checkpoint), gray.repeat(3, axis=-1))
+def test_grey_images_are_seen_as_colour_with_equal_channels(checkpoint):
+    grey = images_of(channels=1)
+    seen = features(pretrained(checkpoint, (SIZE, SIZE, 1)), grey)
+    expected = features(pretrained(checkpoint), grey.repeat(3, axis=-1))
     np.testing.assert_allclose(seen, expected, atol=1e-4)
 
 

@@ -1,7 +1,5 @@
 """The table of model families, made from the measured rows."""
 
-import numpy as np
-
 from row_files import not_yet_run, rest_to_run, sweep_command
 from small_vit.recipes import RECIPES
 from small_vit.results.rows import read_rows, rows_by_backend
@@ -35,14 +33,13 @@ def family_table(results):
     if not rows:
         return "\n\n".join(missing)
     table = [
-        "| recipe | model | parameters | FLOPs | top-1 % | − vit | epochs | work | s / epoch "
-        "| minutes | n |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| recipe | model | parameters | FLOPs | top-1 % | − vit | epochs | work | n |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
         *lines,
         "",
         "Test set, last epoch, mean ± 95 % interval over n seeds; the difference from the plain "
         "ViT is paired by seed. FLOPs are of one image's forward pass. Work: FLOPs of the "
-        "whole training over those of the plain ViT. Minutes: median of a whole run.",
+        "whole training over those of the plain ViT.",
         *where_run(rows),
     ]
     return "\n\n".join(["\n".join(table), *missing])
@@ -65,8 +62,6 @@ def _line(summary, work_of_vit):
         difference,
         str(rows[0].epochs),
         f"× {_work(summary) / work_of_vit:.2f}" if work_of_vit else "",
-        f"{np.median([row.seconds_per_epoch for row in rows]):.1f}",
-        f"{np.median([row.seconds for row in rows]) / 60:.1f}",
         str(len(rows)),
     ]
     return f"| {' | '.join(cells)} |"

@@ -32,17 +32,12 @@ def test_each_family_has_its_cost_and_its_difference_from_the_plain_vit(tmp_path
     told = {"trainable_parameters": 270_000, "forward_flops": 61_600_000, "epochs": 3}
     vit = {"forward_flops": 20_000_000, "epochs": 8}
     rows = [row("vit", seed=seed, accuracy=0.5 + seed / 10, **vit) for seed in range(2)]
-    rows += [
-        row("resnet20", seed=seed, accuracy=0.6 + seed / 10, seconds=90.0 + 60 * seed, **told)
-        for seed in range(2)
-    ]
+    rows += [row("resnet20", seed=seed, accuracy=0.6 + seed / 10, **told) for seed in range(2)]
     append_rows(tmp_path / "families-fashion-mnist.jsonl", rows)
     table = rendered("families", tmp_path)
-    assert "| vit | 0 | 20.0 M | 55.00 ± 63.53 |  | 8 | × 1.00 | 0.0 | 0.0 | 2 |" in table
-    assert (
-        "| resnet20 | 270,000 | 61.6 M | 65.00 ± 63.53 | +10.00 ± 0.00 | 3 | × 1.16 | 0.0 | 2.0 "
-        "| 2 |" in table
-    )
+    assert "| vit | 0 | 20.0 M | 55.00 ± 63.53 |  | 8 | × 1.00 | 2 |" in table
+    resnet = "| resnet20 | 270,000 | 61.6 M | 65.00 ± 63.53 | +10.00 ± 0.00 | 3 | × 1.16 | 2 |"
+    assert resnet in table
     assert "cct-2" not in table
     assert "The rest: `python experiments/ablation.py families --recipe fashion-mnist`" in table
     assert "Not yet run: `python experiments/ablation.py families --recipe cpu`" in table

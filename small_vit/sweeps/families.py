@@ -1,4 +1,4 @@
-"""The families that sweeps compare, each trained for about the same amount of work."""
+"""The families that sweeps compare, trained for the same amount of work or of epochs."""
 
 from small_vit.data.registry import image_shape_and_classes
 from small_vit.errors import InputError
@@ -27,51 +27,63 @@ def _plain_vit(config):
     return _vit(config).replace(**FAMILIES["vit"].plain)
 
 
-def _family(name, **train):
-    """The model of this name, for images of the recipe's size.
-
-    Its number of epochs is chosen so that its multiply-adds are, as nearly as whole epochs allow,
-    those of the plain ViT in the recipe's epochs. Time is not used, because it differs between
-    machines.
-    """
-
-    def model(config):
-        return named_model(name, config.model.image_size)
-
-    def epochs(config):
-        ratio = _multiply_adds(_plain_vit(config), config) / _multiply_adds(model(config), config)
-        return max(1, round(config.train.epochs * ratio))
-
-    # The epochs come first: they look at the recipe's model, which the other one replaces.
-    return {"train": train | {"epochs": epochs}, "model": model}
-
-
 def _multiply_adds(model, config):
     image_shape, num_classes = image_shape_and_classes(config.data, model.image_size)
     return count_multiply_adds(model, image_shape, num_classes).total
 
 
-FAMILY_ARMS = {
-    "vit": {"model": _plain_vit},
-    "vit+spt+lsa": {"model": _vit},
+_OTHERS = {
     # As its authors train CCT-7/3x1 on CIFAR-100 in batches of 128.
-    "cct-2": _family(
+    "cct-2": (
         "cct-2/3x2",
-        optimizer="adamw",
-        learning_rate=6e-4,
-        weight_decay=0.06,
-        decay_rule="scaled",
+        {
+            "optimizer": "adamw",
+            "learning_rate": 6e-4,
+            "weight_decay": 0.06,
+            "decay_rule": "scaled",
+        },
     ),
     # As the paper trains it on CIFAR-10 in batches of 128, but with Nesterov's momentum. In the
     # paper the decay of 1e-4 is part of the gradient, so a momentum of 0.9 makes its effect
     # 1 / (1 - 0.9) = 10 times as large; Keras decays apart from the gradient.
-    "resnet20": _family(
+    "resnet20": (
         "resnet20",
-        optimizer="sgd",
-        momentum=0.9,
-        learning_rate=0.1,
-        weight_decay=1e-3,
-        decay_rule="scaled",
+        {
+            "optimizer": "sgd",
+            "momentum": 0.9,
+            "learning_rate": 0.1,
+            "weight_decay": 1e-3,
+            "decay_rule": "scaled",
+        },
     ),
 }
-"""Options of an axis of families. The baseline is the recipe's ViT without SPT and LSA."""
+"""Name of the model and training of each arm that is no ViT."""
+
+
+def _arms(same_work):
+    """Options of an axis of families. The baseline is the recipe's ViT without SPT and LSA.
+
+    Args:
+        same_work: Whether all have the plain ViT's number of multiply-adds in training, as nearly
+            as whole epochs allow, instead of its epochs. Time is not used: it differs between
+            machines.
+    """
+    arms = {"vit": {"model": _plain_vit}, "vit+spt+lsa": {"model": _vit}}
+    for arm, (name, train) in _OTHERS.items():
+
+        def model(config, name=name):
+            return named_model(name, config.model.image_size)
+
+        def epochs(config, model=model):
+            vit = _multiply_adds(_plain_vit(config), config)
+            ratio = vit / _multiply_adds(model(config), config)
+            return max(1, round(config.train.epochs * ratio))
+
+        # The epochs come first: they look at the recipe's model, which the other one replaces.
+        own = {"epochs": epochs} if same_work else {}
+        arms[arm] = {"train": train | own, "model": model}
+    return arms
+
+
+BY_WORK = _arms(same_work=True)
+BY_EPOCHS = _arms(same_work=False)

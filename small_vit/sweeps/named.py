@@ -10,7 +10,7 @@ from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES
 from small_vit.recipes.fine_tune import FINE_TUNED, LINEAR_PROBE, linear_and_without_dropout
 from small_vit.sizes import as_pair
-from small_vit.sweeps.families import FAMILY_ARMS
+from small_vit.sweeps.families import BY_EPOCHS, BY_WORK
 from small_vit.sweeps.grid import Sweep
 
 
@@ -173,7 +173,11 @@ SWEEPS = {
     ),
     "families": Sweep(
         "Which family is best after the same amount of work?",
-        {"family": FAMILY_ARMS},
+        {"family": BY_WORK},
+    ),
+    "families-epochs": Sweep(
+        "Which family is best after the same number of epochs?",
+        {"family": BY_EPOCHS},
     ),
     "data-families": Sweep(
         "Which family is best with how many images, after the same amount of work?",
@@ -183,7 +187,7 @@ SWEEPS = {
                 "10": _percent_with_all_steps(10),
                 "100": {},
             },
-            "family": FAMILY_ARMS,
+            "family": BY_WORK,
         },
         curve=True,
     ),

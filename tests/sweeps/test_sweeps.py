@@ -51,6 +51,7 @@ ARMS = {
     "patch": 4,
     "data": 10,
     "families": 4,
+    "families-epochs": 4,
     "data-families": 12,
     "schedule": 4,
     "sam": 3,
@@ -78,6 +79,7 @@ def suits(sweep, recipe):
         # Without its folder, such a recipe does not know its images.
         "data": not of_folder,
         "families": not of_folder and not for_trained,
+        "families-epochs": not for_trained,
         "data-families": not of_folder and not for_trained,
         "fit": of_folder,
         "transfer": not for_trained,
@@ -189,6 +191,15 @@ def test_families_are_named_models_for_the_recipes_images_at_the_plain_vits_work
     for arm in arms.values():
         epoch = work(arm.config.replace(train={"epochs": 1}))
         assert abs(work(arm.config) - budget) <= max(epoch / 2, 0.07 * budget), arm.name
+
+
+def test_families_at_the_same_epochs_differ_in_nothing_else():
+    by_work, by_epochs = (SWEEPS[name].arms(cpu()) for name in ("families", "families-epochs"))
+    assert by_epochs[:2] == by_work[:2]
+    assert by_epochs[2:] == [
+        dataclasses.replace(arm, config=arm.config.replace(train={"epochs": 8}))
+        for arm in by_work[2:]
+    ]
 
 
 def test_however_few_epochs_a_family_trains_for_one():

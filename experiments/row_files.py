@@ -12,7 +12,8 @@ BENCHMARK_COMMAND = "python experiments/benchmark.py"
 FAMILY_BENCHMARK_COMMAND = (
     f"{BENCHMARK_COMMAND} --models cpu --arms vanilla --backends tensorflow --contenders ours "
     "hybrid cct-2/3x2 cct-7/3x1 resnet20 resnet56 resnet110 resnet18 --reference ours tensorflow "
-    "--rounds 3 --steps 1 --to experiments/results/speed/families.jsonl"
+    "--rounds 3 --steps 1 --to experiments/results/speed/families.jsonl; the same with --arms "
+    "spt+lsa --contenders ours resnet20 --reference resnet20 tensorflow"
 )
 SEEDS = {"keras-example": 5, "cpu": 5}  # others: 3
 

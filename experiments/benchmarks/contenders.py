@@ -6,17 +6,17 @@ from typing import Literal
 
 from small_vit.models.registry import named_model
 
+CONVOLUTIONAL = (
+    *("hybrid", "cct-2/3x2", "cct-7/3x1"),
+    *("resnet20", "resnet56", "resnet110", "resnet18"),
+)
+"""Models by name that begin with convolutions, or are made of them."""
+
 Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
     "ours",
     "ours-common-head",
-    "hybrid",
-    "cct-2/3x2",
-    "cct-7/3x1",
-    "resnet20",
-    "resnet56",
-    "resnet110",
-    "resnet18",
+    *CONVOLUTIONAL,
     "keras-example",
     "vit-pytorch",
     "vit-pytorch-compiled",
@@ -28,11 +28,6 @@ Name = Literal[
 
 # The arms each library has: vit-pytorch's model for small datasets is SPT+LSA only.
 _LIBRARY_ARMS = {"vit-pytorch": "spt+lsa", "transformers": "vanilla", "timm": "vanilla"}
-
-_CONVOLUTIONAL = (
-    *("hybrid", "cct-2/3x2", "cct-7/3x1"),
-    *("resnet20", "resnet56", "resnet110", "resnet18"),
-)
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,8 @@ class Contender:
 
     @property
     def convolutional(self):
-        """Whether its model begins with convolutions, or is made of them."""
-        return self.name in _CONVOLUTIONAL
+        """Whether its model is one of `CONVOLUTIONAL`."""
+        return self.name in CONVOLUTIONAL
 
     def supports(self, workload):
         """Return whether the contender has the workload's arm and augmentation."""

@@ -66,6 +66,7 @@ def parse(options_class, arguments, prog, description, resumed):
     first.add_argument("--recipe", nargs="?")
     first.add_argument("--resume", nargs="?", type=Path)
     first.add_argument("--model", nargs="?")
+    first.add_argument("--dataset", nargs="?")
     # Tyro takes either spelling.
     first.add_argument("--init-from", "--init_from", nargs="?")
     first.add_argument("--image-size", "--image_size", nargs="*", default=())
@@ -84,7 +85,7 @@ def parse(options_class, arguments, prog, description, resumed):
         if known.model is not None:
             if known.init_from is not None:
                 raise InputError("--init-from brings its model: leave out --model.")
-            named = named_model(known.model, _size_of_images(base, folder))
+            named = named_model(known.model, _size_of_images(base, folder, known.dataset))
             base = base.replace(arm=known.model.lower(), model=named)
             size = None  # Of a ViT, the name says the patch size.
         if known.init_from is not None:
@@ -173,11 +174,11 @@ def _size(texts):
     return None
 
 
-def _size_of_images(config, folder):
+def _size_of_images(config, folder, dataset):
     """(height, width) of the images: a dataset has its own, for a folder the recipe chooses it."""
-    if folder is not None or config.data.dataset == "folder":
-        return config.model.image_size
-    return DATASETS[config.data.dataset].image_shape[:2]
+    dataset = "folder" if folder is not None else dataset or config.data.dataset
+    # The real parser refuses an unknown one.
+    return DATASETS[dataset].image_shape[:2] if dataset in DATASETS else config.model.image_size
 
 
 def command_of(prog):

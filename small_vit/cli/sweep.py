@@ -84,6 +84,7 @@ def plan_and_run(name, config, options, results):
     from small_vit.results.rows import read_rows
     from small_vit.sweeps.plan import make_plan, refuse_another
     from small_vit.sweeps.runner import check_initial_weights, run_plan, unfinished
+    from small_vit.training.devices import choose_strategy
 
     folder = options.resume or options.out
     plan = make_plan(name, config, options.seeds, folder, options.rows, results)
@@ -91,7 +92,8 @@ def plan_and_run(name, config, options, results):
     if options.dry_run:
         refuse_another(plan)
         check_initial_weights(left)
-        _print_plan(plan, left, results)
+        device = None if options.ray else choose_strategy(config.train.strategy).description
+        _print_plan(plan, left, results, device)
         return 0
     per_run = {
         "tensorboard": options.tensorboard,
@@ -127,17 +129,16 @@ def _print_sweeps():
             print(f"    {axis}: {', '.join(choices)}")
 
 
-def _print_plan(plan, left, results):
+def _print_plan(plan, left, results, device):
     from small_vit.results.rows import read_rows
     from small_vit.results.run_directory import RunDirectory
     from small_vit.sweeps.timing import comparable, estimate, seconds_per_flop
-    from small_vit.training.devices import choose_strategy
     from small_vit.training.progress import clock
 
     paths = {plan.rows_path, *(Path(results).glob("*.jsonl") if results else ())}
     # Several sweeps may share a run: it then has a row in the file of each.
     rows = {(row.config_hash, row.device): row for path in sorted(paths) for row in read_rows(path)}
-    measured = comparable([*rows.values()], plan.base.recipe, choose_strategy().description)
+    measured = comparable([*rows.values()], plan.base.recipe, device)
     pace = seconds_per_flop(measured)
     width = max(len(run.name) for run in plan.runs)
     for run in plan.runs:

@@ -97,10 +97,10 @@ def load_initial_weights(classifier, config, source, source_config, same_classes
 _OF_SOURCE = (
     "kind",
     # The number of layers, and what comes before the blocks.
-    *("num_layers", "depth", "stem", "conv_layers", "patch_size", "shifts", "shift_ratio"),
-    "position_embedding",
+    *("num_layers", "depth", "stem", "conv_layers", "patch_size"),
+    *("shifts", "shift_ratio", "patch_norm", "position_embedding"),
     # Attention.
-    *("num_heads", "temperature", "temperature_form", "diagonal_mask"),
+    *("num_heads", "qkv_bias", "temperature", "temperature_form", "diagonal_mask"),
     "mlp_output_activation",
     "norm_epsilon",
 )

@@ -150,8 +150,8 @@ def named_model(name, image_size=None):
 
     Args:
         name: Its name, in upper or lower case; with a number in place of P: "ViT-B/16".
-        image_size: Of the images, for the convolutional models and hybrids, which are for any. The
-            ViTs have the size that they were published with. Default: 32.
+        image_size: Size of the images, for hybrids and models made of convolutions. Default: 32.
+            The other models have a size of their own and ignore it.
 
     Raises:
         InputError: if there is no such model, or its patch is larger than its image.

@@ -47,7 +47,7 @@ RECIPES = {
 """The recipes by name."""
 
 FOR_TRAINED_MODELS = ("fine-tune", "fine-tune-sgd", "linear-probe", "pets")
-"""Recipes that start from a trained model, and would train none well from random weights."""
+"""Recipes whose settings suit only a model that is trained already."""
 
 
 def vanilla(config):

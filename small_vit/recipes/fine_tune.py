@@ -24,7 +24,8 @@ def fine_tune():
     2111.06377; all else is that of `cpu`.
     Command: `small-vit train DIR --init-from RUN --recipe fine-tune`.
     Device and time: a step takes as long as one from scratch.
-    Expected: not known; docs/transfer.md has its rates with the recipes for folders.
+    Expected: not known. docs/transfer.md has accuracies of the recipes for folders at its learning
+    rates.
     """
     return cpu().replace(
         recipe="fine-tune",
@@ -68,7 +69,8 @@ def linear_probe():
     Source: this project; a linear classifier of frozen features is a usual measure of them.
     Command: `small-vit train DIR --init-from RUN --recipe linear-probe`.
     Device and time: a step takes about a third of one from scratch.
-    Expected: not known; docs/transfer.md has its rate with the recipes for folders.
+    Expected: not known. docs/transfer.md has accuracies of the recipes for folders at its learning
+    rate.
     """
     return cpu().replace(
         recipe="linear-probe",
@@ -88,7 +90,8 @@ def starting_from(config, path, model):
     """
     if BACKBONE in config.train.freeze:
         model = model.replace(**linear_and_without_dropout(model))
-    return config.replace(model=model, train={"init_from": str(path)})
+    config = config.replace(model=model, train={"init_from": str(path)})
+    return config.replace(arm=arm_of_trained(config))
 
 
 def arm_of_trained(config):

@@ -71,7 +71,7 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
     if seeds < 1:
         raise InputError(f"--seeds must be at least 1. Received: {seeds}.")
     if name == "transfer":
-        _refuse_no_transfer(base)
+        _check_transfer(base)
     arms = SWEEPS[name].arms(base)
     for arm in arms:
         _refuse_equal_arms(arm, arms)
@@ -83,7 +83,7 @@ def make_plan(name, base, seeds, folder=None, rows_path=None, results=None):
     return Plan(name, base, seeds, arms, runs, folder, rows_path)
 
 
-def _refuse_no_transfer(base):
+def _check_transfer(base):
     train = base.train
     if train.init_from is None:
         raise InputError(

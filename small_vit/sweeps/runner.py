@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from contextlib import contextmanager
 from functools import cache, partial
 
 import keras
@@ -11,6 +12,7 @@ from small_vit import hosts
 from small_vit.data import fingerprint, load_data
 from small_vit.data.folder.listing import refuse_inside_images
 from small_vit.errors import InputError
+from small_vit.models.initialize import refuse_another_model
 from small_vit.models.registry import build_classifier
 from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
@@ -50,8 +52,8 @@ def run_plan(plan, left, address=None, **options):
     if left:
         # Load the data before the first run: an error in it would stop all runs.
         if address is None:
-            prepare(left[0].config)
             check_initial_weights(left)
+            prepare(left[0].config)
             execute = partial(run_here, **options)
         else:
             # No model is built here: it would take memory of a GPU that a worker may need.
@@ -68,21 +70,36 @@ def check_initial_weights(runs):
     """Load initial weights into a model of each arm, which is not kept, and freeze its layers.
 
     Args:
-        runs: List of `Run`. Those that train all of a model from random weights are left out.
+        runs: List of `Run`. Those with neither `init_from` nor `freeze` are left out.
 
     Raises:
         InputError: if the weights of an arm cannot be loaded or do not fit, or it has no such
             layers.
     """
-    trained = [run.config for run in runs if run.config.train.init_from or run.config.train.freeze]
-    for arm, config in {config.arm: config for config in trained}.items():
+    configs = {
+        (run.config.model, run.config.train.init_from, run.config.train.freeze): run.config
+        for run in runs
+        if run.config.train.init_from or run.config.train.freeze
+    }.values()
+    sources = []
+    for config in configs:  # What needs no data first.
+        with _naming_the_arm(config):
+            sources.append(read_source(config.train))
+            if sources[-1] is not None:
+                refuse_another_model(config.model, sources[-1].config)
+    for config, source in zip(configs, sources, strict=True):
         dataset = load_data(config.data, config.model.image_size)
-        try:
-            source = read_source(config.train)
+        with _naming_the_arm(config):
             model = build_classifier(config.model, dataset.image_shape, dataset.num_classes)
             initialize(model, config, dataset.class_names, source)
-        except InputError as error:
-            raise InputError(f"The arm {arm} cannot be trained. {error}") from error
+
+
+@contextmanager
+def _naming_the_arm(config):
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"The arm {config.arm} cannot be trained. {error}") from error
 
 
 def _rows(plan):

@@ -24,7 +24,7 @@ def comparable(rows, recipe, device):
     Args:
         rows: List of `Result`.
         recipe: Name of the recipe.
-        device: Name of the device, as results have it.
+        device: Name of the device, as results have it; None if it is not known.
 
     Returns:
         List of `Result`.

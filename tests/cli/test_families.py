@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from small_vit.cli import predict, train
+from small_vit.sizes import as_pair
 
 pytestmark = pytest.mark.any_backend
 
@@ -19,6 +20,20 @@ def without_pictures(monkeypatch):
     """Reports have no pictures: to draw them takes seconds."""
     monkeypatch.setattr("small_vit.report.markdown.save", lambda *arguments: None)
     monkeypatch.setattr("small_vit.report.run_report.html_page", lambda *arguments: "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size"),
+    [
+        ("--recipe cpu --model resnet20", (32, 32)),
+        ("--recipe cpu --dataset fashion_mnist --model resnet20", (28, 28)),
+        ("--recipe folder --data-dir DIR --model cct-2/3x2", 64),
+        ("--recipe folder --data-dir DIR --model vit-b/16", 224),
+    ],
+)
+def test_a_family_sees_the_images_of_a_dataset_as_they_are(arguments, size):
+    _, config = train.parse_training(arguments.split())
+    assert as_pair(config.model.image_size) == as_pair(size)
 
 
 @pytest.mark.parametrize(

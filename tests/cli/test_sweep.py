@@ -17,6 +17,7 @@ from small_vit.results.rows import append_rows, config_hash, read_rows
 from small_vit.results.run_directory import RunDirectory
 from small_vit.sweeps import SWEEPS, Sweep, local, runner
 from small_vit.training.callbacks import TrainingDiverged
+from small_vit.training.devices import choose_strategy
 from tiny import TINY
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("without_reports")]
@@ -171,6 +172,20 @@ def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(
     assert "time 0:20:00 (estimated from 2 measured runs on a device, one run at a time)" in shown
     assert ablation("--dry-run") == 0
     assert "tiny-none-seed0   finished\n" in capsys.readouterr().out
+
+
+def test_a_dry_run_prefers_rows_of_the_device_that_it_would_train_on(
+    ablation, tmp_path, trained, capsys
+):
+    here = choose_strategy("cpu").description
+    told = {"train_examples": 128, "forward_flops": 1000, "epochs": 1}
+    slow = made_up_result(recipe="paper", device=here, seconds=60.0, **told)
+    fast = made_up_result(recipe="digits", device="a fast GPU", seconds=1.0, **told)
+    append_rows(tmp_path / "results" / "others.jsonl", [slow, fast])
+    assert ablation("--dry-run", "--strategy", "cpu") == 0
+    assert f"(estimated from 1 measured runs of other recipes on {here}," in capsys.readouterr().out
+    assert ablation("--dry-run", "--ray", "HOST:1") == 0
+    assert "(estimated from 1 measured runs on a fast GPU," in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

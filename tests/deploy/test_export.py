@@ -216,7 +216,7 @@ def test_predict_py_reads_images_as_the_run_does(fit, channels, tmp_path):
     pictures = {
         "colour.png": Image.fromarray(pixels[..., :3]),
         "clear.png": Image.fromarray(pixels),
-        "gray.png": Image.fromarray(pixels[..., 0]),
+        "grey.png": Image.fromarray(pixels[..., 0]),
         "photo.jpg": Image.fromarray(pixels[..., :3]),
         "deep.png": Image.fromarray(pixels[..., 0].astype(np.uint16) * 201),
     }

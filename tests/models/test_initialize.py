@@ -185,6 +185,8 @@ def test_grey_images_are_seen_as_the_same_images_in_colour(name):
         ),
         ({}, {"temperature": "none"}, "temperature must be that of init_from, 'layer'"),
         ({}, {"diagonal_mask": False}, "diagonal_mask must be that of init_from, True"),
+        ({}, {"patch_norm": False}, "patch_norm must be that of init_from, True"),
+        ({"qkv_bias": True}, {"qkv_bias": False}, "qkv_bias must be that of init_from, True"),
         ({}, {"shifts": "cardinal"}, "shifts must be that of init_from, 'diagonal'"),
         ({}, {"pooling": "mean"}, r"encoder/position_embedding is of shape \(4, 8\) here"),
         ({"pooling": "mean"}, {}, r"encoder/class_token is of shape \(1, 1, 8\) here and missing"),

@@ -193,7 +193,7 @@ def test_families_are_named_models_for_the_recipes_images_at_the_plain_vits_work
         assert abs(work(arm.config) - budget) <= max(epoch / 2, 0.07 * budget), arm.name
 
 
-def test_families_at_the_same_epochs_differ_in_nothing_else():
+def test_the_two_sweeps_of_families_differ_in_epochs_alone():
     by_work, by_epochs = (SWEEPS[name].arms(cpu()) for name in ("families", "families-epochs"))
     assert by_epochs[:2] == by_work[:2]
     assert by_epochs[2:] == [

@@ -30,7 +30,7 @@ def folder_table(paths, baseline):
             runs += rows
     if not runs:
         return ""
-    heading = f"| folder | recipe | arm | {' | '.join(METRICS)} | top-1 over test images | n | s |"
+    heading = f"| images | recipe | arm | {' | '.join(METRICS)} | top-1 over test images | n | s |"
     captions = [
         "Test set, mean ± 95 % interval over n seeds, differences paired by seed. Over test "
         "images: the bootstrap interval of a run, its ends averaged over the seeds. F1 is the mean "

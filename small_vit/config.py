@@ -224,10 +224,14 @@ class TrainConfig(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        self._normalise()
         self._check_ranges()
         self._check_optimizer()
-        self._check_loss()
-        self._normalise()
+        self._require(
+            not (self.balanced_sampling and self.class_weights),
+            "balanced_sampling",
+            f"left out with class_weights={self.class_weights}: together they correct twice",
+        )
 
     def _check_ranges(self):
         for name in ("epochs", "passes_per_epoch", "batch_size"):
@@ -276,14 +280,6 @@ class TrainConfig(Settings):
         )
         self._require(
             self.sam_rho > 0 or not self.sam_adaptive, "sam_adaptive", "left out without sam_rho"
-        )
-
-    def _check_loss(self):
-        weighted = self.class_weights not in ((), ("none",))
-        self._require(
-            not (self.balanced_sampling and weighted),
-            "balanced_sampling",
-            f"left out with class_weights={self.class_weights}: together they correct twice",
         )
 
     def _normalise(self):

@@ -4,19 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from small_vit.models.registry import named_model
-
-CONVOLUTIONAL = (
-    *("hybrid", "cct-2/3x2", "cct-7/3x1"),
-    *("resnet20", "resnet56", "resnet110", "resnet18"),
-)
-"""Models by name that begin with convolutions, or are made of them."""
+from small_vit.models.registry import OF_ANY_SIZE, named_model
 
 Backend = Literal["tensorflow", "jax", "torch"]
 Name = Literal[
     "ours",
     "ours-common-head",
-    *CONVOLUTIONAL,
+    *OF_ANY_SIZE,
     "keras-example",
     "vit-pytorch",
     "vit-pytorch-compiled",
@@ -60,8 +54,8 @@ class Contender:
 
     @property
     def convolutional(self):
-        """Whether its model is one of `CONVOLUTIONAL`."""
-        return self.name in CONVOLUTIONAL
+        """Whether its model begins with convolutions, or is made of them."""
+        return self.name in OF_ANY_SIZE
 
     def supports(self, workload):
         """Return whether the contender has the workload's arm and augmentation."""

@@ -130,6 +130,10 @@ of CCT-2/3x2.
 """
 
 
+OF_ANY_SIZE = tuple(name for name in NAMED if not name.startswith(("vit", "pretrained")))
+"""Models by name that begin with convolutions, or are made of them: for images of any size."""
+
+
 def model_config(kind="vit", **fields):
     """Return the config of a model.
 
@@ -150,15 +154,15 @@ def named_model(name, image_size=None):
 
     Args:
         name: Its name, in upper or lower case; with a number in place of P: "ViT-B/16".
-        image_size: Size of the images, for hybrids and models made of convolutions. Default: 32.
-            The other models have a size of their own and ignore it.
+        image_size: Size of the images, for the models of `OF_ANY_SIZE`. Default: 32. The others
+            have a size of their own and ignore it.
 
     Raises:
         InputError: if there is no such model, or its patch is larger than its image.
     """
     if name.lower() in NAMED:
         kind, fields = NAMED[name.lower()]
-        if image_size is not None and name.lower() not in ("vit", "pretrained"):
+        if image_size is not None and name.lower() in OF_ANY_SIZE:
             fields = fields | {"image_size": image_size}
         return model_config(kind, **fields)
     match = re.fullmatch(r"(vit-[a-z]+)/([0-9]+)", name.lower())

@@ -1,5 +1,7 @@
 """The families that sweeps compare, trained for the same amount of work or of epochs."""
 
+from functools import partial
+
 from small_vit.data.registry import image_shape_and_classes
 from small_vit.errors import InputError
 from small_vit.models.registry import FAMILIES, count_multiply_adds, named_model
@@ -25,6 +27,16 @@ def _vit(config):
 
 def _plain_vit(config):
     return _vit(config).replace(**FAMILIES["vit"].plain)
+
+
+def _named(name, config):
+    return named_model(name, config.model.image_size)
+
+
+def _epochs_of_same_work(name, config):
+    vit = _multiply_adds(_plain_vit(config), config)
+    ratio = vit / _multiply_adds(_named(name, config), config)
+    return max(1, round(config.train.epochs * ratio))
 
 
 def _multiply_adds(model, config):
@@ -70,18 +82,9 @@ def _arms(same_work):
     """
     arms = {"vit": {"model": _plain_vit}, "vit+spt+lsa": {"model": _vit}}
     for arm, (name, train) in _OTHERS.items():
-
-        def model(config, name=name):
-            return named_model(name, config.model.image_size)
-
-        def epochs(config, model=model):
-            vit = _multiply_adds(_plain_vit(config), config)
-            ratio = vit / _multiply_adds(model(config), config)
-            return max(1, round(config.train.epochs * ratio))
-
         # The epochs come first: they look at the recipe's model, which the other one replaces.
-        own = {"epochs": epochs} if same_work else {}
-        arms[arm] = {"train": train | own, "model": model}
+        own = {"epochs": partial(_epochs_of_same_work, name)} if same_work else {}
+        arms[arm] = {"train": train | own, "model": partial(_named, name)}
     return arms
 
 

@@ -12,7 +12,6 @@ from small_vit import hosts
 from small_vit.data import fingerprint, load_data
 from small_vit.data.folder.listing import refuse_inside_images
 from small_vit.errors import InputError
-from small_vit.models.initialize import refuse_another_model
 from small_vit.models.registry import build_classifier
 from small_vit.results.rows import append_rows, as_row, config_hash, read_rows, rows_by_backend
 from small_vit.results.run_directory import RunDirectory, changes_that_prevent_resuming
@@ -84,9 +83,7 @@ def check_initial_weights(runs):
     sources = []
     for config in configs:  # What needs no data first.
         with _naming_the_arm(config):
-            sources.append(read_source(config.train))
-            if sources[-1] is not None:
-                refuse_another_model(config.model, sources[-1].config)
+            sources.append(read_source(config))
     for config, source in zip(configs, sources, strict=True):
         dataset = load_data(config.data, config.model.image_size)
         with _naming_the_arm(config):

@@ -7,7 +7,6 @@ import keras
 
 from small_vit.data import Dataset, Split, hold_out, load_data, take_balanced
 from small_vit.errors import InputError
-from small_vit.models.initialize import refuse_another_model
 from small_vit.models.registry import FAMILIES, check_model
 from small_vit.results.threshold import positive_class
 from small_vit.training.devices import Strategy, choose_strategy
@@ -58,9 +57,7 @@ def prepare(config):
         )
     _refuse_to_keep_random_weights(config)
     check_model(config.model)
-    source = read_source(config.train)
-    if source is not None:
-        refuse_another_model(config.model, source.config)
+    source = read_source(config)
     dataset = load_data(config.data, config.model.image_size)
     train, validation = split_training_images(dataset, config)
     images = len(train) * config.train.passes_per_epoch

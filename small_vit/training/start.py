@@ -8,7 +8,7 @@ import keras
 
 from small_vit.config import BACKBONE
 from small_vit.errors import InputError
-from small_vit.models.initialize import load_initial_weights
+from small_vit.models.initialize import load_initial_weights, refuse_another_model
 from small_vit.models.registry import backbone_and_head, model_config
 from small_vit.results.run_directory import RunDirectory
 from small_vit.results.saved_model import about_model, load_model, model_fingerprint
@@ -34,18 +34,22 @@ class Source:
     fingerprint: str
 
 
-def read_source(train):
-    """Return the `Source` of a `TrainConfig`; None if it starts from random weights.
+def read_source(config):
+    """Return the `Source` of an `ExperimentConfig`; None if it starts from random weights.
 
     Raises:
-        InputError: if there is no trained model of this package.
+        InputError: if there is no trained model of this package, or its weights would mean
+            something else in the model of `config`.
     """
+    train = config.train
     if train.init_from is None:
         return None
     path = Path(train.init_from)
-    config = read_model_config(path)
+    source_config = read_model_config(path)
+    refuse_another_model(config.model, source_config)
     model, class_names = load_model(path)
-    return Source(train.init_name, model, config, list(class_names), model_fingerprint(path))
+    fingerprint = model_fingerprint(path)
+    return Source(train.init_name, model, source_config, list(class_names), fingerprint)
 
 
 def read_model_config(path):

@@ -31,7 +31,7 @@ def keras_example():
     -> 56.11 % top-1 (80.53 -> 82.27 % top-5), one seed per arm.
     Command: `python run_cifar100.py --recipe keras-example --compare --seeds 5`.
     Device and time: one H100 under JAX, 10 minutes a run with five at a time.
-    Expected: 53.7 -> 56.3 % top-1, 81.4 -> 83.4 % top-5 over two seeds.
+    Expected: 53.3 -> 56.3 % top-1, 81.3 -> 83.3 % top-5 over four seeds.
 
     The example defines a warm-up and cosine schedule but trains at a constant rate. Its weight
     decay is that of tensorflow-addons, which the learning rate does not scale. The last 10 % of the

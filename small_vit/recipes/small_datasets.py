@@ -11,9 +11,10 @@ def fast_60():
     Source: this project. The model is the paper's with mean pooling. The batch size divides the
     47,500 training images, so one compiled program is enough.
     Command: `python run_cifar100.py --recipe fast-60 --backend jax --seed SEED`, for five seeds.
-    Device and time: made for one GPU; not yet run in full.
-    Expected: not known. Epochs, rate and augmentation are first guesses, to be tuned by validation
-    accuracy on a GPU. The test set is only for the five seeds after that.
+    Device and time: one H100 under JAX, 5 minutes a run with five at a time.
+    Expected: 59.2 % top-1, 82.4 % top-5 (one seed), so not yet 60 %. Epochs, rate and augmentation
+    are first guesses, to be tuned by validation accuracy on a GPU. The test set is only for the
+    five seeds after that.
     """
     return paper().replace(
         recipe="fast-60",
@@ -36,7 +37,7 @@ def fast_70():
     Source: as `fast-60`.
     Command: `python run_cifar100.py --recipe fast-70 --backend jax --seed SEED`, for five seeds.
     Device and time: made for one GPU; not yet run in full.
-    Expected: not known, as for `fast-60`.
+    Expected: not known. Its settings are first guesses, as those of `fast-60`.
     """
     return fast_60().replace(
         recipe="fast-70",

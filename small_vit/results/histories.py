@@ -9,6 +9,7 @@ from pathlib import Path
 from small_vit.errors import InputError
 from small_vit.files import make_folder, read_json, read_lines, write_text
 from small_vit.recipes import changes_from_recipe
+from small_vit.results.rows import without_folders
 from small_vit.results.run_directory import RunDirectory
 
 
@@ -21,7 +22,8 @@ class History:
         changes: As in `Result`. Until the run has ended, changes of a model that starts from
             trained weights are left out. At a constant rate the number of epochs is left out too:
             the epochs of a longer run are those of a shorter one and more.
-        backend, device, commit, command: Of the process that started the run.
+        backend, device, commit, command: Of the process that started the run; the command without
+            the folders of its machine.
         resumed: Commits of the processes that resumed it.
         epochs: One dict per epoch, as in history.csv.
     """
@@ -70,7 +72,8 @@ def history_of(directory):
         seed=config.train.seed,
         precision=config.train.precision,
         changes=changes,
-        **{name: environment[name] for name in ("backend", "device", "commit", "command")},
+        **{name: environment[name] for name in ("backend", "device", "commit")},
+        command=without_folders(environment["command"]),
         resumed=resumed,
         epochs=epochs,
     )

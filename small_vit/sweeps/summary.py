@@ -86,40 +86,56 @@ def sweep_table(summaries):
     Returns:
         Text.
     """
-    lines = [
-        "| arm | parameters | top-1 % | sd | − baseline (pairs) | top-5 % | n | s / epoch |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
-        *map(_line, summaries),
-    ]
     rows = [row for summary in summaries for row in summary.rows]
+    lengths = {length(summary.rows) for summary in summaries if summary.rows}
+    differ = len(lengths) > 1
+    columns = ["arm", "parameters", "top-1 %", "sd", "− baseline (pairs)", "top-5 %", "n"]
+    columns += ["s / epoch"] + ["epochs"] * differ
+    lines = [
+        _line(columns),
+        "|---" + "|---:" * (len(columns) - 1) + "|",
+        *(_line(_cells(summary) + [_length(summary)] * differ) for summary in summaries),
+    ]
     if rows:
-        lines += ["", *_captions(summaries[0].arm.config, rows)]
+        of = "" if differ else f" of {length(rows)}"
+        lines += ["", *_captions(summaries[0].arm.config, rows, of)]
     return "\n".join(lines)
 
 
-def _line(summary):
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
+
+
+def _length(summary):
+    return length(summary.rows) if summary.rows else ""
+
+
+def _cells(summary):
     name, rows = summary.arm.name, summary.rows
     if not rows:
-        return f"| {name} | | not yet run | | | | 0 | |"
+        return [name, "", "not yet run", "", "", "", "0", ""]
     accuracy, difference = summary.accuracy, ""
-    deviation = "–" if accuracy.deviation is None else f"{accuracy.deviation * 100:.2f}"
     if name == summary.arm.baseline:
         difference = "baseline"
     elif summary.difference is not None:
         difference = f"{summary.difference.percent(sign=True)} ({summary.pairs})"
-    top5 = Estimate.of([row.metrics["top5_accuracy"] for row in rows]).percent()
-    return (
-        f"| {name} | {rows[0].trainable_parameters:,} | {accuracy.percent()} | {deviation} "
-        f"| {difference} | {top5} | {len(rows)} "
-        f"| {np.median([row.seconds_per_epoch for row in rows]):.1f} |"
-    )
+    return [
+        name,
+        f"{rows[0].trainable_parameters:,}",
+        accuracy.percent(),
+        "–" if accuracy.deviation is None else f"{accuracy.deviation * 100:.2f}",
+        difference,
+        Estimate.of([row.metrics["top5_accuracy"] for row in rows]).percent(),
+        str(len(rows)),
+        f"{np.median([row.seconds_per_epoch for row in rows]):.1f}",
+    ]
 
 
-def _captions(config, rows):
+def _captions(config, rows, of):
     which = "last" if config.train.keep == "last" else "on validation best"
     return [
-        f"{config.recipe} on {config.data.name}: test set, {which} epoch of "
-        f"{length(rows)}, mean ± 95 % interval over n seeds "
-        "and their standard deviation; the difference from the baseline is paired by seed.",
+        f"{config.recipe} on {config.data.name}: test set, {which} epoch{of}, mean ± 95 % interval "
+        "over n seeds and their standard deviation; the difference from the baseline is paired by "
+        "seed.",
         *where_run(rows),
     ]

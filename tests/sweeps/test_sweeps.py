@@ -323,7 +323,7 @@ def test_the_summary_pairs_each_arm_with_its_baseline():
     table = sweep_table(summaries)
     assert "| none | 0 | 50.00 ± 24.84 | 10.00 | baseline |" in table
     assert "| +2.00 ± 0.00 (2) |" in table
-    assert "| head | | not yet run |" in table
+    assert "| head |  | not yet run |" in table
     assert "a device" in table
 
 
@@ -344,7 +344,15 @@ def test_one_seed_has_neither_interval_nor_deviation():
 def test_the_table_says_how_long_arms_trained_that_did_not_train_alike():
     arms = SWEEPS["families"].arms(cpu())
     rows = [row(arm.config, 0.4, epochs=arm.config.train.epochs) for arm in arms]
-    assert "last epoch of 8 or 3, mean" in sweep_table(summarise(arms, rows))
+    table = sweep_table(summarise(arms, rows))
+    heads, _, vit, spt_lsa, cct, resnet, *_ = table.splitlines()
+    assert heads.endswith("| s / epoch | epochs |")
+    ends = [line.rsplit("|", 2)[1].strip() for line in (vit, spt_lsa, cct, resnet)]
+    assert ends == ["8", "8", "3", "3"]
+    assert "test set, last epoch, mean" in table
+    alike = sweep_table(summarise(arms, rows[:2]))
+    assert "test set, last epoch of 8, mean" in alike
+    assert "epochs |" not in alike
 
 
 def test_a_sweep_is_drawn_arm_by_arm_or_as_curves():

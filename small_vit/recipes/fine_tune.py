@@ -68,7 +68,7 @@ def linear_probe():
 
     Source: this project; a linear classifier of frozen features is a usual measure of them.
     Command: `small-vit train DIR --init-from RUN --recipe linear-probe`.
-    Device and time: a step takes about a third of one from scratch.
+    Device and time: a step takes a third to a half of one from scratch.
     Expected: not known. docs/transfer.md has accuracies of the recipes for folders at its learning
     rate.
     """

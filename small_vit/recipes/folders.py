@@ -21,7 +21,7 @@ def folder():
     gave a lower validation loss than half of it.
     Command: `small-vit train DIR`.
     Device and time: two cores of an Intel Xeon, about 5 ms of one core per image and epoch.
-    Expected: docs/data.md has the results on four folders.
+    Expected: docs/data.md has the results on three folders.
     """
     return cpu().replace(
         recipe="folder",

@@ -30,7 +30,7 @@ def keras_example():
     Source: A. Roy Gosthipaty, "Train a Vision Transformer on small datasets", keras.io, 2022: 53.10
     -> 56.11 % top-1 (80.53 -> 82.27 % top-5), one seed per arm.
     Command: `python run_cifar100.py --recipe keras-example --compare --seeds 5`.
-    Device and time: one H100 under JAX, 10 minutes a run with five at a time.
+    Device and time: one H100 under JAX, 10 to 15 minutes a run with others beside it.
     Expected: 53.3 -> 56.3 % top-1, 81.3 -> 83.3 % top-5 over four seeds.
 
     The example defines a warm-up and cosine schedule but trains at a constant rate. Its weight

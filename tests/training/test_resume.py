@@ -89,31 +89,13 @@ def wait_for_epoch(process, directory, epoch):
     raise AssertionError(f"epoch {epoch} was not reached")
 
 
-def test_a_killed_run_resumes_bitwise(tmp_path):
+def test_a_run_killed_within_an_epoch_and_between_two_resumes_bitwise(tmp_path):
+    """Checkpoints after every call of the engine; killed after the first call and after epoch 2."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     flags = (
         "--recipe digits --num-layers 1 --projection-dim 16 --num-heads 2 --key-dim 8 "
-        "--patch-size 4 --dropout 0.1 --attention-dropout 0.1 --stochastic-depth 0.1 "
-        "--train-examples 384 --batch-size 64 --epochs 4"
-    ).split()
-    assert run_as_a_user(tmp_path, *flags, "--out", whole).wait(timeout=180) == 0
-
-    process = run_as_a_user(tmp_path, *flags, "--out", killed)
-    wait_for_epoch(process, killed, 2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (killed / "result.json").exists()
-
-    assert run_as_a_user(tmp_path, "--resume", killed).wait(timeout=180) == 0
-    assert_same_run(killed, whole)
-
-
-def test_a_run_killed_within_an_epoch_resumes_bitwise(tmp_path):
-    """Checkpoints after every call of the engine; killed between the first and the epoch's end."""
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    flags = (
-        "--recipe digits --num-layers 1 --projection-dim 16 --num-heads 2 --key-dim 8 "
-        "--patch-size 4 --dropout 0.1 --attention-dropout 0.1 --mix 0.5 --batch-size 2 --epochs 1"
+        "--patch-size 4 --dropout 0.1 --attention-dropout 0.1 --stochastic-depth 0.1 --mix 0.5 "
+        "--batch-size 2 --epochs 3"
     ).split()
     assert run_as_a_user(tmp_path, *flags, "--out", whole).wait(timeout=180) == 0
 
@@ -121,16 +103,31 @@ def test_a_run_killed_within_an_epoch_resumes_bitwise(tmp_path):
     deadline = time.monotonic() + 120
     while not (killed / "checkpoint.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    with np.load(killed / "checkpoint.npz") as checkpoint:
-        about = json.loads(str(checkpoint["about"]))
+    kill(process)
+    about = about_checkpoint(killed)
     assert about["step"] > 0
     assert about["seconds"] > 0
     assert about["history"] == []
 
-    assert run_as_a_user(tmp_path, "--resume", killed).wait(timeout=180) == 0
+    resume = ("--resume", killed, "--checkpoint-minutes", "0")
+    process = run_as_a_user(tmp_path, *resume)
+    wait_for_epoch(process, killed, 2)
+    kill(process)
+    assert len(about_checkpoint(killed)["history"]) >= 1
+    assert not (killed / "result.json").exists()
+
+    assert run_as_a_user(tmp_path, *resume).wait(timeout=180) == 0
     assert_same_run(killed, whole)
+
+
+def kill(process):
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def about_checkpoint(directory):
+    with np.load(directory / "checkpoint.npz") as checkpoint:
+        return json.loads(str(checkpoint["about"]))
 
 
 def interrupt(config, directory, epoch, monkeypatch, **options):

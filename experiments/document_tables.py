@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.export_table import export_table
 from benchmarks.markdown import speed_tables
 from family_tables import family_table
-from folder_tables import folder_table
+from folder_tables import folder_table, layer_decay_table
 from row_files import (
     BENCHMARK_COMMAND,
     FAMILY_BENCHMARK_COMMAND,
@@ -46,6 +46,10 @@ SPEED_TABLES = {
     "family-speed": (FAMILY_SPEED_ROWS, FAMILY_BENCHMARK_COMMAND),
 }
 """File of rows and command of each table of the benchmark."""
+
+LAYER_DECAY_COMMAND = (
+    "small-vit train DIR --init-from RUN --recipe folder --learning-rate 1e-3 --layer-decay DECAY"
+)
 
 EPOCHS = (1, 2, 5, 10, 20, 30, 50)
 """Epochs shown in the table of the Keras example's log."""
@@ -101,6 +105,8 @@ def _table(name, results):
     if name in FOLDER_TABLES:
         pattern, baseline, command = FOLDER_TABLES[name]
         return folder_table(sorted(results.glob(pattern)), baseline) or not_yet_run(command)
+    if name == "layer-decay":
+        return layer_decay_table(results / "layer-decay.jsonl") or not_yet_run(LAYER_DECAY_COMMAND)
     if name == "families":
         return family_table(results)
     if name == "export":

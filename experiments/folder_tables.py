@@ -40,6 +40,34 @@ def folder_table(paths, baseline):
     return "\n".join([heading, "|---|---|---|---:|---:|---:|---|---:|---:|", *lines, "", *captions])
 
 
+def layer_decay_table(path):
+    """Render the validation accuracy of fine-tuned runs by images and layer decay in Markdown.
+
+    Args:
+        path: File of rows.
+
+    Returns:
+        Text; empty without rows.
+    """
+    rows, groups = read_rows(path), {}
+    for row in sorted(rows, key=lambda row: (row.dataset, _layer_decay(row))):
+        groups.setdefault((row.dataset, _layer_decay(row)), []).append(row)
+    if not groups:
+        return ""
+    lines = ["| images | layer decay | validation top-1 % | n |", "|---|---:|---:|---:|"]
+    for (dataset, decay), runs in groups.items():
+        accuracy = Estimate.of([run.validation["accuracy"] for run in runs]).percent()
+        lines.append(f"| {dataset} | {decay:g} | {accuracy} | {len(runs)} |")
+    return "\n".join([*lines, "", "Mean ± 95 % interval over n seeds.", *where_run(rows)])
+
+
+def _layer_decay(row):
+    """Read the decay from the row's changes to its recipe, which has none."""
+    name = "train.layer_decay: 1.0 -> "
+    found = [change.removeprefix(name) for change in row.changes if change.startswith(name)]
+    return float(found[0]) if found else 1.0
+
+
 def _arm_line(arm, runs):
     metrics = [
         Estimate.of([run.metrics[name] for run in runs]).percent() for name in METRICS.values()

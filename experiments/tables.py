@@ -21,8 +21,9 @@ class CommandLine:
     `published` compares published numbers with ours; `epochs` compares the Keras example's log with
     ours, epoch by epoch; `speed` and `family-speed` are for the benchmark; `bfloat16` compares the
     accuracy of bfloat16 and float32; `folders` shows the runs on folders of images, `sam`, `fit`
-    and `transfer` those of these sweeps; `families` shows the sweep of that name on each recipe
-    that it is run on; `export` is for exported models.
+    and `transfer` those of these sweeps; `layer-decay` compares layer decays by validation;
+    `families` shows the sweep of that name on each recipe that it is run on; `export` is for
+    exported models.
     """
 
     check: bool = False

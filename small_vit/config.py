@@ -163,7 +163,7 @@ class TrainConfig(Settings):
     …). A ResNet's block_0 is its first stage, block_0_1 the second block of that."""
     layer_decay: float = 1.0
     """Factor by which the learning rate falls from each block to the one before it, from the head
-    down (AdamW only; for instance 0.75). 1: all layers learn at one rate."""
+    down (AdamW only; for instance 0.9). 1: all layers learn at one rate."""
     schedule: Literal["constant", "warmup_cosine"] = "constant"
     """Constant, or a linear warm-up to the learning rate and a cosine down from it."""
     warmup_fraction: float = 0.1

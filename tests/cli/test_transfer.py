@@ -74,7 +74,7 @@ def test_three_starts_share_model_budget_and_seed(transferred, source):
     assert [each.train.init_from for each in configs] == [None, str(source), str(source)]
     assert scratch.model == tuned.model == RunDirectory(source).config().model
     assert probe.model == scratch.model.replace(dropout=0.0, attention_dropout=0.0, head_dropout=0)
-    assert (tuned.train.layer_decay, probe.train.freeze) == (0.75, ("backbone",))
+    assert (tuned.train.layer_decay, probe.train.freeze) == (0.9, ("backbone",))
     assert [each.train.learning_rate for each in configs] == [0.02, 1e-3, 1e-2]
     assert [row.trainable_parameters for row in rows][2] == 8 * 10 + 10
     of_model = [[each for each in row.changes if "model." in each] for row in rows[1:]]
@@ -207,7 +207,7 @@ def test_the_model_is_that_of_the_weights_and_the_rest_the_recipes(source, birds
     config = parsed("--init-from", source, "--recipe", "fine-tune")
     assert config.model == trained
     assert config.train.init_from == str(source)
-    assert (config.arm, config.train.layer_decay) == ("fine-tuned", 0.75)
+    assert (config.arm, config.train.layer_decay) == ("fine-tuned", 0.9)
     larger = parsed(birds, "--init-from", source, "--image-size", "24", "--dropout", "0.5")
     assert larger.model == trained.replace(image_size=24, dropout=0.5)
     assert (larger.recipe, larger.data.data_dir) == ("folder-small", str(birds))

@@ -62,7 +62,7 @@ def test_each_row_is_one_run_of_clean_code(path):
     images = {}
     for row in rows:
         how = tuple(change for change in row["changes"] if change.startswith("data."))
-        images.setdefault(how, set()).add(row["data_fingerprint"])
+        images.setdefault((row["dataset"], how), set()).add(row["data_fingerprint"])
     assert all(len(fingerprints) == 1 for fingerprints in images.values())
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from small_vit.report.markdown import table
 from small_vit.results.rows import read_rows, rows_by_backend
 from small_vit.results.statistics import Estimate, pair_by_seed
 from small_vit.results.tables import by_arm, where_run
@@ -49,16 +50,19 @@ def layer_decay_table(path):
     Returns:
         Text; empty without rows.
     """
-    rows, groups = read_rows(path), {}
-    for row in sorted(rows, key=lambda row: (row.dataset, _layer_decay(row))):
-        groups.setdefault((row.dataset, _layer_decay(row)), []).append(row)
-    if not groups:
+    rows, accuracies = read_rows(path), {}
+    for row in rows:
+        of = accuracies.setdefault((row.dataset, _layer_decay(row)), [])
+        of.append(row.validation["accuracy"])
+    if not rows:
         return ""
-    lines = ["| images | layer decay | validation top-1 % | n |", "|---|---:|---:|---:|"]
-    for (dataset, decay), runs in groups.items():
-        accuracy = Estimate.of([run.validation["accuracy"] for run in runs]).percent()
-        lines.append(f"| {dataset} | {decay:g} | {accuracy} | {len(runs)} |")
-    return "\n".join([*lines, "", "Mean ± 95 % interval over n seeds.", *where_run(rows)])
+    headings = ["images", "layer decay", "validation top-1 %", "n"]
+    lines = [
+        [dataset, f"{decay:g}", Estimate.of(of).percent(), str(len(of))]
+        for (dataset, decay), of in sorted(accuracies.items())
+    ]
+    captions = ["Mean ± 95 % interval over n seeds.", *where_run(rows)]
+    return "\n".join([table(headings, lines), "", *captions])
 
 
 def _layer_decay(row):

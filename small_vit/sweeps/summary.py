@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from small_vit.errors import InputError
+from small_vit.report.markdown import table
 from small_vit.results.result import Result, length
 from small_vit.results.rows import config_hash
 from small_vit.results.statistics import Estimate, pair_by_seed
@@ -89,25 +90,17 @@ def sweep_table(summaries):
     rows = [row for summary in summaries for row in summary.rows]
     lengths = {length(summary.rows) for summary in summaries if summary.rows}
     differ = len(lengths) > 1
-    columns = ["arm", "parameters", "top-1 %", "sd", "− baseline (pairs)", "top-5 %", "n"]
-    columns += ["s / epoch"] + ["epochs"] * differ
-    lines = [
-        _line(columns),
-        "|---" + "|---:" * (len(columns) - 1) + "|",
-        *(_line(_cells(summary) + [_length(summary)] * differ) for summary in summaries),
-    ]
-    if rows:
-        of = "" if differ else f" of {length(rows)}"
-        lines += ["", *_captions(summaries[0].arm.config, rows, of)]
-    return "\n".join(lines)
-
-
-def _line(cells):
-    return f"| {' | '.join(cells)} |"
-
-
-def _length(summary):
-    return length(summary.rows) if summary.rows else ""
+    headings = ["arm", "parameters", "top-1 %", "sd", "− baseline (pairs)", "top-5 %", "n"]
+    headings.append("s / epoch")
+    lines = [_cells(summary) for summary in summaries]
+    if differ:
+        headings.append("epochs")
+        for summary, cells in zip(summaries, lines, strict=True):
+            cells.append(length(summary.rows))
+    if not rows:
+        return table(headings, lines)
+    of = "" if differ else f" of {length(rows)}"
+    return "\n".join([table(headings, lines), "", *_captions(summaries[0].arm.config, rows, of)])
 
 
 def _cells(summary):

@@ -151,7 +151,7 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
     shown = capsys.readouterr()
     assert f"failed: tiny-none-seed0: {error}" in shown.err
     assert ("Traceback" in shown.err) == isinstance(error, MemoryError)
-    assert "| tiny-none |  | not yet run |" in shown.out
+    assert "| tiny-none | | not yet run |" in shown.out
 
 
 def test_a_dry_run_judges_the_time_by_measured_rows_and_writes_nothing(

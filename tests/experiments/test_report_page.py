@@ -105,7 +105,7 @@ def test_a_comparison_shows_both_arms_their_difference_and_the_published(folder)
 def test_a_sweep_that_has_begun_shows_its_rows_its_plot_and_the_rest(folder):
     text = (folder / "report.md").read_text()
     assert "### parts on cpu" in text and "| spt | 0 | 30.00 | – | +0.00 (1) |" in text
-    assert "| lsa |  | not yet run |" in text and "(parts-cpu.png)" in text
+    assert "| lsa | | not yet run |" in text and "(parts-cpu.png)" in text
     assert "The rest: `python experiments/ablation.py parts --recipe cpu`" in text
 
 

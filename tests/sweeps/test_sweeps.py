@@ -323,7 +323,7 @@ def test_the_summary_pairs_each_arm_with_its_baseline():
     table = sweep_table(summaries)
     assert "| none | 0 | 50.00 ± 24.84 | 10.00 | baseline |" in table
     assert "| +2.00 ± 0.00 (2) |" in table
-    assert "| head |  | not yet run |" in table
+    assert "| head | | not yet run |" in table
     assert "a device" in table
 
 
